@@ -1,0 +1,36 @@
+from django.apps import AppConfig, apps
+from django.core import checks
+from django.utils.module_loading import autodiscover_modules
+from django.utils.translation import gettext_lazy as _
+
+__all__ = ["MCPChannelsConfig"]
+
+
+class MCPChannelsConfig(AppConfig):
+    """Wires the package together, once, when Django starts."""
+
+    name = "mcp_channels"
+    verbose_name = _("MCP server")
+
+    def ready(self) -> None:
+        """
+        Find what the site's code offers.
+
+        The `mcp` module of every installed app is imported, and an app config that has
+        a method `mcp_register(registry)` is asked. Raise ImproperlyConfigured when
+        something cannot be offered.
+        """
+        from mcp_channels.checks import check_registry, check_settings
+        from mcp_channels.conf import get_settings, problems
+        from mcp_channels.server.registry import registry
+
+        checks.register(check_settings)
+        checks.register(check_registry)
+        if problems():
+            # The check says what is wrong, better than an exception from here.
+            return
+        autodiscover_modules(get_settings().AUTODISCOVER_MODULE)
+        for config in apps.get_app_configs():
+            register = getattr(config, "mcp_register", None)
+            if register is not None:
+                register(registry)

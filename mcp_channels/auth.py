@@ -1,0 +1,146 @@
+"""
+Who may open a connection: a scope becomes an Identity, or is refused.
+
+Decided before the socket is accepted. A page of another site can open a WebSocket with
+the cookies of its visitor, so an Origin is looked at whenever there is one, and needed
+when a cookie is the credential.
+"""
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from channels.auth import get_user
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.contrib.auth.models import AnonymousUser
+from django.http import parse_cookie
+from django.http.request import split_domain_port, validate_host
+
+from mcp_channels.conf import get_settings
+from mcp_channels.protocol.versions import Revision
+from mcp_channels.server.permissions import Identity
+
+__all__ = ["Refused", "authenticate", "choose_subprotocol"]
+
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+# What Django allows when DEBUG is on and ALLOWED_HOSTS is empty.
+_LOOPBACK: Final = (".localhost", "127.0.0.1", "[::1]")
+
+
+class Refused(Exception):
+    """The connection is not accepted; `reason` is shown to the client."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status  # of HTTP
+        self.reason = reason
+
+
+async def authenticate(scope: Mapping[str, Any]) -> Identity:
+    """
+    Return who opens the connection of `scope`.
+
+    That is the user of the session cookie, or the user that a middleware of the site put
+    into the scope, or the anonymous user where ALLOW_ANONYMOUS is on. Raise Refused with
+    401 when that leaves nobody, and with 403 when the Host or the Origin is not allowed.
+    """
+    headers = _headers(scope["headers"])
+    host = headers.get("host", "")
+    _check_host(host)
+    origin = headers.get("origin")
+    if origin is not None:
+        _check_origin(origin, host, scope.get("scheme", "ws"))
+    if headers.get("authorization", "").lower().startswith("bearer "):
+        # Going on without it would make somebody anonymous who meant to be known.
+        raise Refused(401, "This credential is not known here")
+    user = scope.get("user")
+    if user is None:
+        user = await _session_user(headers.get("cookie", ""))
+    if user.is_authenticated:
+        if origin is None and "cookie" in headers:
+            raise Refused(403, "A session cookie needs an Origin header")
+    elif not get_settings().ALLOW_ANONYMOUS:
+        raise Refused(401, "Credentials are required")
+    return Identity(user)
+
+
+def choose_subprotocol(offered: Iterable[str]) -> str | None:
+    """
+    Return the subprotocol to accept with; None for none.
+
+    Only what was offered is chosen, and never what carries a credential. Raise Refused
+    with 400 when nothing that was offered is spoken here.
+    """
+    offered = list(offered)
+    if "mcp" in offered:
+        return "mcp"
+    for name in offered:
+        prefix, _, version = name.rpartition(".")
+        if prefix == "mcp.version" and Revision.find(version) is not None:
+            return name
+    if any(not name.startswith("mcp.auth.") for name in offered):
+        raise Refused(400, "The subprotocol to offer is mcp")
+    return None
+
+
+def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the headers by lower-case name. Raise Refused when one that decides
+    comes twice."""
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        key = name.decode("latin-1").lower()
+        if key in headers and key in ("host", "origin", "authorization"):
+            raise Refused(400, f"More than one {key} header")
+        headers[key] = value.decode("latin-1")
+    return headers
+
+
+def _check_host(host: str) -> None:
+    # A name that resolves to this machine, but is not ours, is DNS rebinding.
+    allowed = django_settings.ALLOWED_HOSTS
+    if django_settings.DEBUG and not allowed:
+        allowed = _LOOPBACK
+    domain, _ = split_domain_port(host)
+    if not domain or not validate_host(domain, allowed):
+        raise Refused(403, "This host is not served here")
+
+
+def _check_origin(origin: str, host: str, scheme: str) -> None:
+    allowed = get_settings().ALLOWED_ORIGINS
+    if "*" in allowed:
+        return
+    asked = _split_origin(origin)
+    if asked is not None:
+        if asked in map(_split_origin, allowed):
+            return
+        # Behind a proxy that ends TLS the scheme is "ws" though the page is https.
+        same_scheme = asked[0] == "https" or (asked[0] == "http" and scheme != "wss")
+        if same_scheme and asked == _split_origin(f"{asked[0]}://{host}"):
+            return
+    raise Refused(403, "This origin is not allowed")
+
+
+def _split_origin(origin: str) -> tuple[str, str, str] | None:
+    """Return scheme, host and port; None for "null" and what is no origin."""
+    try:
+        parts = urlsplit(origin.lower())
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.scheme or not parts.hostname or parts.path or parts.query:
+        return None
+    return (
+        parts.scheme,
+        parts.hostname,
+        str(port) if port is not None else _DEFAULT_PORTS.get(parts.scheme, ""),
+    )
+
+
+async def _session_user(cookie: str) -> Any:
+    key = parse_cookie(cookie).get(django_settings.SESSION_COOKIE_NAME)
+    if key is None or not apps.is_installed("django.contrib.sessions"):
+        return AnonymousUser()
+    engine = import_module(django_settings.SESSION_ENGINE)
+    return await get_user({"session": engine.SessionStore(key)})

@@ -1,0 +1,116 @@
+"""
+The settings, read from MCP_CHANNELS at the moment of use.
+
+    MCP_CHANNELS = {"SERVER_NAME": "shop", "ALLOW_ANONYMOUS": True}
+
+What a name means, its unit and its default stand here and nowhere else; a wrong name or
+type is found by the system checks.
+"""
+
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, get_type_hints
+
+import msgspec
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+from mcp_channels import __version__
+
+__all__ = ["Settings", "get_settings", "problems"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything a site can set, with its default. None disables a limit."""
+
+    # What the server says of itself
+    SERVER_NAME: str = "django-mcp-channels"
+    SERVER_VERSION: str = __version__
+    SERVER_TITLE: str | None = None  # for people
+    INSTRUCTIONS: str | None = None  # for models: how the tools are meant
+    WEBSITE_URL: str | None = None
+
+    # Where it is and who may come in
+    PATH: str = "ws"  # below the root path, without slashes at the ends
+    ALLOW_ANONYMOUS: bool = False  # connections without credentials
+    # Besides the site's own: "https://app.example.com", or "*" for every one.
+    ALLOWED_ORIGINS: tuple[str, ...] = ()
+
+    # What it offers
+    AUTODISCOVER_MODULE: str = "mcp"  # imported from every installed app
+    PAGE_SIZE: int = 100  # items of a list page
+
+    # What one connection may use
+    MAX_FRAME_BYTES: int | None = 1024 * 1024  # of UTF-8; a larger one closes, 1009
+    MAX_JSON_DEPTH: int = 64  # arrays and objects inside each other
+    MAX_BATCH_LENGTH: int | None = 50  # messages in a batch of 2025-03-26
+    MAX_REQUESTS_IN_FLIGHT: int | None = 64
+    MAX_OUTBOX_FRAMES: int | None = 1_000  # waiting for a slow reader; then 1013
+    MAX_OUTBOX_BYTES: int | None = 8 * 1024 * 1024
+    MAX_VIOLATIONS: int | None = 100  # malformed messages; one more closes, 1008
+    IDLE_TIMEOUT: float | None = None  # seconds without a frame from the client; 1000
+
+    # How it works
+    CALL_TIMEOUT: float | None = 60.0  # seconds for a call that has no own timeout
+    SYNC_THREADS: int = 32  # at most, for synchronous functions of one process
+
+
+_AT_LEAST_ONE = (
+    "PAGE_SIZE",
+    "MAX_FRAME_BYTES",
+    "MAX_JSON_DEPTH",
+    "MAX_BATCH_LENGTH",
+    "MAX_REQUESTS_IN_FLIGHT",
+    "MAX_OUTBOX_FRAMES",
+    "MAX_OUTBOX_BYTES",
+    "SYNC_THREADS",
+)
+_MORE_THAN_NOTHING = ("CALL_TIMEOUT", "IDLE_TIMEOUT")
+
+
+@cache
+def get_settings() -> Settings:
+    """Return the settings of now. Raise ImproperlyConfigured when they are wrong."""
+    found = problems()
+    if found:
+        raise ImproperlyConfigured(f"MCP_CHANNELS: {found[0]}")
+    return msgspec.convert(_given(), Settings)
+
+
+def problems() -> list[str]:
+    """Return one sentence for everything that is wrong in MCP_CHANNELS."""
+    given = _given()
+    if not isinstance(given, dict):
+        return ["It must be a dictionary."]
+    known = {setting.name for setting in fields(Settings)}
+    found = [f"{name!r} is not a setting." for name in given if name not in known]
+    types = get_type_hints(Settings)
+    for name in known & given.keys():
+        value = given[name]
+        try:
+            msgspec.convert(value, types[name])
+        except msgspec.ValidationError as exc:
+            found.append(f"{name}: {exc}.")
+            continue
+        if value is None:
+            continue
+        if name in _AT_LEAST_ONE and value < 1:
+            found.append(f"{name} must be at least 1.")
+        if name in _MORE_THAN_NOTHING and value <= 0:
+            found.append(f"{name} must be more than 0 seconds.")
+        if name == "PATH" and value != value.strip("/"):
+            found.append("PATH must not begin or end with a slash.")
+    return sorted(found)
+
+
+def _given() -> Any:
+    return getattr(django_settings, "MCP_CHANNELS", {})
+
+
+@receiver(setting_changed)
+def _reset(*, setting: str, **kwargs: Any) -> None:
+    if setting == "MCP_CHANNELS":
+        get_settings.cache_clear()

@@ -1,0 +1,202 @@
+"""
+The WebSocket binding: one JSON-RPC message per text frame.
+
+The rules, with the close codes, are in docs/websocket.md.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache, partial
+from typing import Any, ClassVar
+
+from channels.exceptions import StopConsumer
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from msgspec import UNSET
+
+from mcp_channels.auth import Refused, authenticate, choose_subprotocol
+from mcp_channels.conf import Settings, get_settings
+from mcp_channels.protocol.connection import Limits
+from mcp_channels.protocol.server import ServerDescription
+from mcp_channels.protocol.types import Implementation
+from mcp_channels.server.concurrency import get_workers
+from mcp_channels.server.dispatch import Dispatcher
+from mcp_channels.server.registry import Registry, registry
+
+__all__ = ["MCPConsumer"]
+
+ASGIMessage = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[ASGIMessage]]
+Send = Callable[[ASGIMessage], Awaitable[None]]
+
+
+class MCPConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
+    """
+    Serve MCP to one client.
+
+    A subclass may serve another `registry`.
+    """
+
+    registry: ClassVar[Registry] = registry
+
+    # Events come to a worker once, not to each of its connections.
+    channel_layer_alias = None
+
+    dispatcher: Dispatcher | None = None  # None until the socket is accepted
+
+    async def __call__(
+        self, scope: MutableMapping[str, Any], receive: Receive, send: Send
+    ) -> None:
+        """Serve until the client goes, or the server cancels this."""
+        self.scope = scope
+        self.base_send = send
+        # Channels waits for messages of a channel layer besides those of the client,
+        # and cleans the database before each: two task switches and a thread hop that
+        # this consumer has no use for. Threads that touch the database clean up.
+        try:
+            while True:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            pass
+        finally:
+            if self._idle_timer is not None:
+                self._idle_timer.cancel()
+            if self.dispatcher is not None:
+                await self.dispatcher.shut()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._last_frame = 0.0
+
+    async def dispatch(self, message: ASGIMessage) -> None:
+        """Call the method that is named after the type of `message`."""
+        handler = getattr(self, message["type"].replace(".", "_"))
+        await handler(message)
+
+    async def websocket_connect(self, message: ASGIMessage) -> None:
+        """Accept the socket, or refuse it with an HTTP status."""
+        try:
+            subprotocol = choose_subprotocol(self.scope.get("subprotocols", ()))
+            identity = await authenticate(self.scope)
+        except Refused as exc:
+            await refuse(self.scope, self.base_send, exc)
+            return
+        settings = get_settings()
+        workers = get_workers(settings.SYNC_THREADS)
+        make_catalogue = partial(
+            self.registry.catalogue_for, identity, page_size=settings.PAGE_SIZE
+        )
+        if self.registry.needs_permissions:
+            catalogue = await workers.run(make_catalogue)
+        else:
+            catalogue = make_catalogue()
+        await self.accept(subprotocol)
+        self.dispatcher = Dispatcher(
+            description=_describe(self.registry, self.registry.revision, settings),
+            limits=_limits(settings),
+            identity=identity,
+            catalogue=catalogue,
+            workers=workers,
+            send=self._send_frame,
+            close=self.close,
+            call_timeout=settings.CALL_TIMEOUT,
+            max_in_flight=settings.MAX_REQUESTS_IN_FLIGHT,
+        )
+        self._max_bytes = settings.MAX_FRAME_BYTES
+        if settings.IDLE_TIMEOUT is not None:
+            self._watch(settings.IDLE_TIMEOUT)
+
+    async def websocket_receive(self, message: ASGIMessage) -> None:
+        """Hand a text frame to the dispatcher; it never waits for an answer."""
+        dispatcher = self.dispatcher
+        if dispatcher is None:
+            # Some servers deliver what came before they refused the socket.
+            return
+        self._last_frame = dispatcher.loop.time()
+        text = message.get("text")
+        if text is None:
+            dispatcher.close(1003, "Only text frames are understood")
+        elif self._max_bytes is not None and _is_longer(text, self._max_bytes):
+            dispatcher.close(1009, f"A frame may have {self._max_bytes} bytes")
+        else:
+            dispatcher.receive(text)
+
+    async def websocket_disconnect(self, message: ASGIMessage) -> None:
+        """End; what is in flight is cancelled."""
+        raise StopConsumer
+
+    async def _send_frame(self, text: str) -> None:
+        await self.base_send({"type": "websocket.send", "text": text})
+
+    def _watch(self, timeout: float) -> None:
+        """Close the connection once it was idle for `timeout` seconds."""
+        dispatcher = self.dispatcher
+        if dispatcher is None:
+            return
+        now = dispatcher.loop.time()
+        self._last_frame = self._last_frame or now
+        # Who waits for an answer is not idle.
+        left = timeout if dispatcher.is_busy else self._last_frame + timeout - now
+        if left <= 0:
+            dispatcher.close(1000, "Idle for too long")
+        else:
+            self._idle_timer = dispatcher.loop.call_later(left, self._watch, timeout)
+
+
+async def refuse(scope: MutableMapping[str, Any], send: Send, refused: Refused) -> None:
+    """
+    Refuse a socket that was not accepted.
+
+    The status is 403 where the server has no denial responses (Daphne has none).
+    """
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    if refused.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send(
+        {
+            "type": "websocket.http.response.start",
+            "status": refused.status,
+            "headers": headers,
+        }
+    )
+    body = refused.reason.encode()
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+def _is_longer(text: str, limit: int) -> bool:
+    """Tell whether `text` has more than `limit` bytes of UTF-8."""
+    # A character has one to four: mostly the count of characters settles it.
+    if len(text) * 4 <= limit:
+        return False
+    return len(text) > limit or len(text.encode("utf-8", "surrogatepass")) > limit
+
+
+@lru_cache
+def _describe(
+    registry: Registry, revision: int, settings: Settings
+) -> ServerDescription:
+    """Return what the server says of itself; `revision` is the registry's."""
+    return ServerDescription(
+        info=Implementation(
+            name=settings.SERVER_NAME,
+            version=settings.SERVER_VERSION,
+            title=UNSET if settings.SERVER_TITLE is None else settings.SERVER_TITLE,
+            website_url=UNSET if settings.WEBSITE_URL is None else settings.WEBSITE_URL,
+        ),
+        capabilities=registry.capabilities,
+        instructions=UNSET if settings.INSTRUCTIONS is None else settings.INSTRUCTIONS,
+    )
+
+
+@lru_cache
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_json_depth=settings.MAX_JSON_DEPTH,
+        max_batch_length=settings.MAX_BATCH_LENGTH,
+        max_outbox_frames=settings.MAX_OUTBOX_FRAMES,
+        max_outbox_bytes=settings.MAX_OUTBOX_BYTES,
+        max_violations=settings.MAX_VIOLATIONS,
+    )

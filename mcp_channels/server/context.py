@@ -1,0 +1,132 @@
+"""What a primitive's function knows of the request it answers, and can say meanwhile."""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from msgspec import Raw, Struct
+
+from mcp_channels.protocol.connection import Request
+from mcp_channels.protocol.messages import RequestId
+from mcp_channels.protocol.server import ServerConnection
+from mcp_channels.protocol.types import (
+    LOGGING_LEVELS,
+    ClientCapabilities,
+    Implementation,
+    LoggingLevel,
+)
+from mcp_channels.server.concurrency import Workers
+from mcp_channels.server.permissions import Identity
+from mcp_channels.server.schemas import encode_value
+
+if TYPE_CHECKING:
+    from mcp_channels.server.catalogue import Catalogue
+
+__all__ = ["Context", "Session"]
+
+
+class Session(Protocol):
+    """What a connection shares among its requests; Dispatcher is the one there is."""
+
+    identity: Identity
+    catalogue: "Catalogue"
+    workers: Workers
+    connection: ServerConnection
+
+    def post(self, send: Callable[..., bool], *arguments: Any) -> None:
+        """Call `send` in the event loop, soon, from any thread."""
+
+    def expire_after(
+        self, seconds: float | None, request: Request, answer: Struct
+    ) -> None:
+        """Answer `request` with `answer` and stop it, unless it ends in time; None
+        for the time that the settings allow."""
+
+
+class Context:
+    """
+    The request that a function answers.
+
+    A parameter annotated Context receives it and is not in the schema. It may be used
+    from any thread, and until the function returns.
+    """
+
+    __slots__ = ("request", "session")
+
+    def __init__(self, request: Request, session: Session) -> None:
+        self.request = request
+        self.session = session
+
+    @property
+    def identity(self) -> Identity:
+        """Who is asking."""
+        return self.session.identity
+
+    @property
+    def user(self) -> AbstractBaseUser | AnonymousUser:
+        """The Django user behind the connection."""
+        return self.session.identity.user
+
+    @property
+    def request_id(self) -> RequestId:
+        """The id that the client gave this request."""
+        return self.request.id
+
+    @property
+    def client_info(self) -> Implementation | None:
+        """What the client says it is; None when it does not. Never decide on it."""
+        return self.request.peer.info
+
+    @property
+    def capabilities(self) -> ClientCapabilities:
+        """What the client says it can do, for this request."""
+        return self.request.peer.capabilities
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The request's `_meta`, such as a `traceparent`."""
+        return self.request.meta
+
+    def progress(
+        self,
+        progress: float,
+        total: float | None = None,
+        message: str | None = None,
+    ) -> None:
+        """
+        Tell the client how far this call has come.
+
+        `progress` counts in any unit and must grow from call to call, else it is not
+        sent; `total` is in the same unit, None when unknown. Nothing is sent when the
+        client did not ask for it, or reads too slowly. It never waits. Raise
+        ValueError when a number is not finite.
+        """
+        if not math.isfinite(progress) or not (total is None or math.isfinite(total)):
+            raise ValueError("Progress and total must be finite numbers.")
+        self.session.post(
+            self.session.connection.send_progress,
+            self.request,
+            progress,
+            total,
+            message,
+        )
+
+    def log(self, level: LoggingLevel, data: Any, logger: str | None = None) -> None:
+        """
+        Send the client a log message about this call, if it wants that level.
+
+        `data` is anything with a JSON form, without secrets. It never waits. Raise
+        ValueError for an unknown level, TypeError for data without a JSON form.
+        """
+        if level not in LOGGING_LEVELS:
+            raise ValueError(
+                f"Unknown level {level!r}: use one of {', '.join(LOGGING_LEVELS)}."
+            )
+        self.session.post(
+            self.session.connection.send_log,
+            self.request,
+            level,
+            Raw(encode_value(data)),
+            logger,
+        )
