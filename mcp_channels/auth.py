@@ -42,9 +42,10 @@ async def authenticate(scope: Mapping[str, Any]) -> Identity:
     """
     Return who opens the connection of `scope`.
 
-    That is the user of the session cookie, or the user that a middleware of the site put
-    into the scope, or the anonymous user where ALLOW_ANONYMOUS is on. Raise Refused with
-    401 when that leaves nobody, and with 403 when the Host or the Origin is not allowed.
+    That is the user of the session cookie, or the one that a middleware of the site
+    put into the scope, or the anonymous user where ALLOW_ANONYMOUS is on. Raise
+    Refused with 401 when that leaves nobody, and with 403 when the Host or the Origin
+    is not allowed.
     """
     headers = _headers(scope["headers"])
     host = headers.get("host", "")
@@ -101,7 +102,7 @@ def _check_host(host: str) -> None:
     # A name that resolves to this machine, but is not ours, is DNS rebinding.
     allowed = django_settings.ALLOWED_HOSTS
     if django_settings.DEBUG and not allowed:
-        allowed = _LOOPBACK
+        allowed = list(_LOOPBACK)
     domain, _ = split_domain_port(host)
     if not domain or not validate_host(domain, allowed):
         raise Refused(403, "This host is not served here")
@@ -143,4 +144,5 @@ async def _session_user(cookie: str) -> Any:
     if key is None or not apps.is_installed("django.contrib.sessions"):
         return AnonymousUser()
     engine = import_module(django_settings.SESSION_ENGINE)
-    return await get_user({"session": engine.SessionStore(key)})
+    scope: Any = {"session": engine.SessionStore(key)}  # all that it looks at
+    return await get_user(scope)

@@ -5,10 +5,16 @@ The rules, with the close codes, are in docs/websocket.md.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache, partial
 from typing import Any, ClassVar
 
+from asgiref.typing import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    WebSocketConnectEvent,
+    WebSocketDisconnectEvent,
+    WebSocketReceiveEvent,
+)
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from msgspec import UNSET
@@ -24,12 +30,8 @@ from mcp_channels.server.registry import Registry, registry
 
 __all__ = ["MCPConsumer"]
 
-ASGIMessage = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[ASGIMessage]]
-Send = Callable[[ASGIMessage], Awaitable[None]]
 
-
-class MCPConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
+class MCPConsumer(AsyncJsonWebsocketConsumer):
     """
     Serve MCP to one client.
 
@@ -38,13 +40,10 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     registry: ClassVar[Registry] = registry
 
-    # Events come to a worker once, not to each of its connections.
-    channel_layer_alias = None
-
     dispatcher: Dispatcher | None = None  # None until the socket is accepted
 
     async def __call__(
-        self, scope: MutableMapping[str, Any], receive: Receive, send: Send
+        self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Serve until the client goes, or the server cancels this."""
         self.scope = scope
@@ -68,12 +67,12 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         self._idle_timer: asyncio.TimerHandle | None = None
         self._last_frame = 0.0
 
-    async def dispatch(self, message: ASGIMessage) -> None:
+    async def dispatch(self, message: Any) -> None:
         """Call the method that is named after the type of `message`."""
         handler = getattr(self, message["type"].replace(".", "_"))
         await handler(message)
 
-    async def websocket_connect(self, message: ASGIMessage) -> None:
+    async def websocket_connect(self, message: WebSocketConnectEvent) -> None:
         """Accept the socket, or refuse it with an HTTP status."""
         try:
             subprotocol = choose_subprotocol(self.scope.get("subprotocols", ()))
@@ -106,7 +105,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         if settings.IDLE_TIMEOUT is not None:
             self._watch(settings.IDLE_TIMEOUT)
 
-    async def websocket_receive(self, message: ASGIMessage) -> None:
+    async def websocket_receive(self, message: WebSocketReceiveEvent) -> None:
         """Hand a text frame to the dispatcher; it never waits for an answer."""
         dispatcher = self.dispatcher
         if dispatcher is None:
@@ -121,12 +120,12 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         else:
             dispatcher.receive(text)
 
-    async def websocket_disconnect(self, message: ASGIMessage) -> None:
+    async def websocket_disconnect(self, message: WebSocketDisconnectEvent) -> None:
         """End; what is in flight is cancelled."""
         raise StopConsumer
 
     async def _send_frame(self, text: str) -> None:
-        await self.base_send({"type": "websocket.send", "text": text})
+        await self.base_send({"type": "websocket.send", "text": text, "bytes": None})
 
     def _watch(self, timeout: float) -> None:
         """Close the connection once it was idle for `timeout` seconds."""
@@ -143,27 +142,27 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self._idle_timer = dispatcher.loop.call_later(left, self._watch, timeout)
 
 
-async def refuse(scope: MutableMapping[str, Any], send: Send, refused: Refused) -> None:
+async def refuse(scope: Any, send: ASGISendCallable, refused: Refused) -> None:
     """
     Refuse a socket that was not accepted.
 
     The status is 403 where the server has no denial responses (Daphne has none).
     """
     if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close"})
+        await send({"type": "websocket.close", "code": 1008, "reason": refused.reason})
         return
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     if refused.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    await send(
-        {
-            "type": "websocket.http.response.start",
-            "status": refused.status,
-            "headers": headers,
-        }
-    )
+    start: Any = {
+        "type": "websocket.http.response.start",
+        "status": refused.status,
+        "headers": headers,
+    }
+    await send(start)
     body = refused.reason.encode()
-    await send({"type": "websocket.http.response.body", "body": body})
+    end: Any = {"type": "websocket.http.response.body", "body": body}
+    await send(end)
 
 
 def _is_longer(text: str, limit: int) -> bool:

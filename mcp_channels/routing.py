@@ -10,19 +10,22 @@ The one line for a site's asgi.py.
 A site with sockets of its own puts MCPConsumer.as_asgi() into its URLRouter instead.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+
+from asgiref.typing import (
+    ASGI3Application,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+)
 
 from mcp_channels.auth import Refused
 from mcp_channels.conf import get_settings
-from mcp_channels.consumers import MCPConsumer, Receive, Send, refuse
+from mcp_channels.consumers import MCPConsumer, refuse
 
 __all__ = ["application"]
 
-ASGIApplication = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-
-def application(consumer: type[MCPConsumer] = MCPConsumer) -> ASGIApplication:
+def application(consumer: type[MCPConsumer] = MCPConsumer) -> ASGI3Application:
     """
     Return the ASGI application for WebSocket connections.
 
@@ -32,7 +35,7 @@ def application(consumer: type[MCPConsumer] = MCPConsumer) -> ASGIApplication:
     serve = consumer.as_asgi()
 
     async def route(
-        scope: MutableMapping[str, Any], receive: Receive, send: Send
+        scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path.strip("/") == get_settings().PATH:

@@ -10,7 +10,6 @@ Everything goes through the real consumer, as text frames. `mcp_channels.pytest_
 has fixtures.
 """
 
-import asyncio
 import json
 from collections import deque
 from collections.abc import Callable
@@ -80,9 +79,10 @@ class MCPCommunicator:
             headers=[(b"host", b"localhost"), *(headers or [])],
             subprotocols=subprotocols,
         )
-        self._socket.scope["extensions"] = {"websocket.http.response": {}}
+        scope: Any = self._socket.scope
+        scope["extensions"] = {"websocket.http.response": {}}
         if user is not None:
-            self._socket.scope["user"] = user
+            scope["user"] = user
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -114,7 +114,7 @@ class MCPCommunicator:
 
     async def initialize(self) -> JSONObject:
         """Shake hands, as legacy revisions must, and return the server's answer."""
-        result = await self.request(
+        result: JSONObject = await self.request(
             "initialize",
             {
                 "protocolVersion": self.revision.value,
@@ -190,11 +190,10 @@ class MCPCommunicator:
         if on_progress is not None:
             params["_meta"] = {"progressToken": self._last_id + 1}
         id = await self.send_request("tools/call", params)
-        try:
-            result: JSONObject = await self.answer_to(id)
-        finally:
+        result: JSONObject = await self.answer_to(id)
+        if on_progress is not None:
             for message in list(self.notifications):
-                if on_progress and message["params"].get("progressToken") == id:
+                if message["params"].get("progressToken") == id:
                     self.notifications.remove(message)
                     on_progress(message["params"])
         return result

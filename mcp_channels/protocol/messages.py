@@ -166,15 +166,16 @@ def _classify(envelope: _Envelope) -> Message | None:
         return InvalidMessage(known_id, InvalidRequest('"jsonrpc" must be "2.0"'))
     if type(method) is not str:
         return InvalidMessage(known_id, InvalidRequest('"method" must be a string'))
-    if isinstance(params, UnsetType) or bytes(params) == b"null":
-        params = None
+    given = None
+    if not isinstance(params, UnsetType) and bytes(params) != b"null":
+        given = params
     if id is UNSET:
-        return NotificationMessage(method, params)
+        return NotificationMessage(method, given)
     if known_id is None:
         return InvalidMessage(
             None, InvalidRequest('"id" must be a string or an integer')
         )
-    return RequestMessage(known_id, method, params)
+    return RequestMessage(known_id, method, given)
 
 
 def _check_depth(text: str, limit: int) -> None:

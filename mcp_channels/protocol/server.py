@@ -6,9 +6,10 @@ The server's side of one channel.
     while frame := connection.next_frame():  # what to send, in this order
         ...
 
-A peer's fault never raises: its error is in the outbox, and events is empty. `initialize`,
-`ping`, `server/discover` and `logging/setLevel` are answered here; whether another
-method exists is decided here, by the tables of `methods` and by what is offered.
+A peer's fault never raises: its error is in the outbox, and events is empty.
+`initialize`, `ping`, `server/discover` and `logging/setLevel` are answered here;
+whether another method exists is decided here, by the tables of `methods` and by what is
+offered.
 """
 
 from collections.abc import Mapping

@@ -2,8 +2,8 @@
 Synchronous code beside an event loop: a bounded pool of threads, each leaving the
 database clean.
 
-A thread cannot be stopped. A cancelled call goes on unseen in its own, and so does the task
-that waits for it, which therefore still counts against the limits of its connection.
+A thread cannot be stopped. A cancelled call goes on unseen in its own, and so does the
+task that waits for it: it still counts against the limits of its connection.
 """
 
 import asyncio

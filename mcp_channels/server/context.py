@@ -1,4 +1,4 @@
-"""What a primitive's function knows of the request it answers, and can say meanwhile."""
+"""What a function knows of the request that it answers, and can say meanwhile."""
 
 import math
 from collections.abc import Callable

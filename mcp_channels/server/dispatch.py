@@ -69,9 +69,9 @@ class Dispatcher:
     """
     Answer the requests of one connection.
 
-    `send` and `close` write to the channel; `call_timeout` is in seconds, None for none;
-    `max_in_flight` counts the requests that are worked on, also cancelled ones whose
-    thread has not ended. Make it in the event loop that it is to live in.
+    `send` and `close` write to the channel; `call_timeout` is in seconds, None for
+    none; `max_in_flight` counts the requests that are worked on, also cancelled ones
+    whose thread has not ended. Make it in the event loop that it is to live in.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class Dispatcher:
             self.connection.send_error(
                 request,
                 InvalidRequest(
-                    f"Too many requests in flight: wait until one of {limit} is answered"
+                    f"Too many requests in flight: wait for one of {limit} to end"
                 ),
             )
             return

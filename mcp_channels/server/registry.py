@@ -11,7 +11,7 @@ What the site's code offers: names and their primitives.
 Django starts.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, overload
@@ -70,7 +70,9 @@ class Registry:
     def tool(self, function: Function, /) -> Function: ...
 
     @overload
-    def tool(self, **options: Any) -> Callable[[Function], Function]: ...
+    def tool(
+        self, function: None = None, /, **options: Any
+    ) -> Callable[[Function], Function]: ...
 
     def tool(self, function: Any = None, /, **options: Any) -> Any:
         """

@@ -1,9 +1,9 @@
 """
-From a function's signature to a JSON Schema and a typed decoder, and from what it returns
-to a result. All is compiled once, at registration.
+From a function's signature to a JSON Schema and a typed decoder, and from what it
+returns to a result. All is compiled once, at registration.
 
-MCP 2026-07-28, server/tools: the input schema has an object at its root, and its dialect
-is JSON Schema 2020-12.
+MCP 2026-07-28, server/tools: the input schema has an object at its root, and its
+dialect is JSON Schema 2020-12.
 """
 
 import inspect
@@ -194,8 +194,8 @@ class Arguments:
 
 class Returned:
     """
-    What `function` returns, as a schema (None when it is not structured) and as a way to
-    make a result of it.
+    What `function` returns, as a schema (None when it is not structured) and as a way
+    to make a result of it.
 
     `schema`, when given, is served verbatim and takes the place of the annotation.
     `structured` False keeps results text. Raise ImproperlyConfigured when the

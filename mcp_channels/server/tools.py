@@ -52,10 +52,11 @@ class Tool:
     A function with everything that a client is told about it.
 
     `read_only`, `destructive`, `idempotent` and `open_world` are hints, None when not
-    said. `permission` is a Django permission, "app_label.codename"; without it the tool
-    does not exist for a client. `timeout` is in seconds, None for the setting. `atomic`
-    wraps a synchronous function in a transaction, None for ATOMIC_REQUESTS. `structured`
-    False keeps results text. Raise ImproperlyConfigured when it cannot be offered.
+    said. `permission` is a Django permission, "app_label.codename"; the tool does not
+    exist for a client without it. `timeout` is in seconds, None for the setting.
+    `atomic` wraps a synchronous function in a transaction, None for ATOMIC_REQUESTS.
+    `structured` False keeps results text. Raise ImproperlyConfigured when it cannot be
+    offered.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ class Violations:
         self._validator  # noqa: B018
 
     def describe(self, value: Any) -> list[str]:
-        """Return one sentence for each violation, at most ten; none when it is valid."""
+        """Return a sentence for each violation, at most ten; none when it is valid."""
         sentences = self._sentences(self._validator.iter_errors(value))
         return list(dict.fromkeys(islice(sentences, _MOST)))
 
@@ -65,7 +65,7 @@ class Violations:
 
     def _describe(self, error: "ValidationError") -> Iterator[str]:
         path = _join(error.instance_path)
-        kind = error.kind
+        kind: Any = error.kind  # its type says which members it has
         match kind.name:
             case "type":
                 wanted = " or ".join(kind.types)
@@ -90,7 +90,8 @@ class Violations:
     ) -> Iterator[str]:
         # The alternative that was meant is the one whose type is right.
         types: list[str] = []
-        for alternative in error.kind.context:
+        kind: Any = error.kind
+        for alternative in kind.context:
             first = alternative[0]
             if first.kind.name == "type" and first.instance_path == error.instance_path:
                 types += first.kind.types
