@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from channels.auth import get_user
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.contrib.auth.models import AnonymousUser
 from django.http import parse_cookie
 from django.http.request import split_domain_port, validate_host
 
@@ -140,6 +139,8 @@ def _split_origin(origin: str) -> tuple[str, str, str] | None:
 
 
 async def _session_user(cookie: str) -> Any:
+    from django.contrib.auth.models import AnonymousUser
+
     key = parse_cookie(cookie).get(django_settings.SESSION_COOKIE_NAME)
     if key is None or not apps.is_installed("django.contrib.sessions"):
         return AnonymousUser()

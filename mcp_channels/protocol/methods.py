@@ -245,10 +245,9 @@ class Method:
     """
     One method in all the revisions that have it.
 
-    The capabilities are those without which it must not be sent: the server's by a
-    dotted name such as `resources.subscribe`, the client's as types.ClientCapabilities
-    .declares() takes it. A method with an `extension` needs that on both sides
-    instead, in the modern era.
+    Without its capabilities it must not be sent: the server's by a dotted name such as
+    `resources.subscribe`, the client's as a path for declares() of its capabilities.
+    In the modern era an `extension`, if there is one, is needed on both sides instead.
     """
 
     name: str
@@ -278,10 +277,10 @@ class Method:
     @cached_property
     def decoder(self) -> msgspec.json.Decoder[Any]:
         """
-        Decodes the JSON of `params` into the params struct.
+        What reads params, with decode().
 
-        Raises msgspec.ValidationError for other JSON. Of `elicitation/create`, which
-        only clients receive, it reads what both modes share.
+        It raises msgspec.ValidationError for JSON that is none. Of elicitation/create,
+        which only clients receive, it reads what both modes share.
         """
         return msgspec.json.Decoder(self.params)
 

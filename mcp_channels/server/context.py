@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from msgspec import Raw, Struct
 
 from mcp_channels.protocol.connection import Request
@@ -17,7 +16,7 @@ from mcp_channels.protocol.types import (
     LoggingLevel,
 )
 from mcp_channels.server.concurrency import Workers
-from mcp_channels.server.permissions import Identity
+from mcp_channels.server.permissions import Identity, User
 from mcp_channels.server.schemas import encode_value
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class Context:
         return self.session.identity
 
     @property
-    def user(self) -> AbstractBaseUser | AnonymousUser:
+    def user(self) -> User:
         """The Django user behind the connection."""
         return self.session.identity.user
 

@@ -1,18 +1,22 @@
 """Who is asking, and the one predicate: may this identity see this primitive?"""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+if TYPE_CHECKING:
+    # An asgi.py imports this package before Django is set up, when no model can be.
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
-__all__ = ["Identity", "Permitted", "may_see"]
+__all__ = ["Identity", "Permitted", "User", "may_see"]
+
+User: TypeAlias = "AbstractBaseUser | AnonymousUser"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The somebody behind a connection."""
 
-    user: AbstractBaseUser | AnonymousUser
+    user: User
 
     @property
     def principal(self) -> str:
