@@ -19,7 +19,7 @@ from typing import Any, Self
 from channels.testing import WebsocketCommunicator
 
 from mcp_channels.consumers import MCPConsumer
-from mcp_channels.protocol.server import (
+from mcp_channels.protocol.envelope import (
     CLIENT_CAPABILITIES,
     CLIENT_INFO,
     PROTOCOL_VERSION,

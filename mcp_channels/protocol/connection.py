@@ -10,18 +10,14 @@ from typing import Any, TypeAlias
 
 from msgspec import Raw, Struct, UnsetType
 
-from mcp_channels.protocol.legacy import Batch
+from mcp_channels.protocol.legacy import Batch, Peer
 from mcp_channels.protocol.messages import (
     RequestId,
     ResponseMessage,
     encode_notification,
     encode_request,
 )
-from mcp_channels.protocol.types import (
-    ClientCapabilities,
-    Implementation,
-    LoggingLevel,
-)
+from mcp_channels.protocol.types import LoggingLevel
 from mcp_channels.protocol.versions import Revision
 
 __all__ = [
@@ -31,7 +27,6 @@ __all__ = [
     "Event",
     "Initialized",
     "Limits",
-    "Peer",
     "Request",
     "Response",
 ]
@@ -46,15 +41,6 @@ class Limits:
     max_outbox_frames: int | None = 1_000
     max_outbox_bytes: int | None = 8 * 1024 * 1024  # characters of JSON text
     max_violations: int | None = 100  # malformed messages, see ServerConnection
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """What the other side says of itself. It proves nothing: never decide on it
-    who may do what."""
-
-    capabilities: ClientCapabilities
-    info: Implementation | None = None  # None when it does not say
 
 
 @dataclass(slots=True, eq=False)

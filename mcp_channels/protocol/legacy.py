@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from mcp_channels.protocol.types import ClientCapabilities, Implementation, LoggingLevel
 from mcp_channels.protocol.versions import Revision
 
-__all__ = ["Batch", "Handshake", "allows_batches"]
+__all__ = ["Batch", "Handshake", "Peer", "allows_batches"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What the other side says of itself. It proves nothing: never decide on it
+    who may do what."""
+
+    capabilities: ClientCapabilities
+    info: Implementation | None = None  # None when it does not say
 
 
 @dataclass(slots=True)
@@ -16,8 +25,7 @@ class Handshake:
     """What `initialize` agreed on. Only requests without an envelope see it."""
 
     revision: Revision
-    capabilities: ClientCapabilities
-    client_info: Implementation
+    peer: Peer
     is_complete: bool = False  # `notifications/initialized` came
     # Until `logging/setLevel` the server chooses what to send.
     log_level: LoggingLevel = "info"

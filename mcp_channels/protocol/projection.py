@@ -106,21 +106,20 @@ def project_result(
     On the modern wire `stamp` goes into `_meta`, below what is there already. MCP
     2026-07-28, basic, results.
     """
-    if revision.era is Era.LEGACY:
-        return project(result, revision)
-    result = copy(project(result, revision))
-    fields = result.__struct_fields__
-    if result.result_type is UNSET:  # type: ignore[attr-defined]
-        result.result_type = "complete"  # type: ignore[attr-defined]
-    if "ttl_ms" in fields:
-        # Not cacheable, and not shared, unless the answer says otherwise.
-        if result.ttl_ms is UNSET:  # type: ignore[attr-defined]
-            result.ttl_ms = 0  # type: ignore[attr-defined]
-        if result.cache_scope is UNSET:  # type: ignore[attr-defined]
-            result.cache_scope = "private"  # type: ignore[attr-defined]
-    meta = result.meta  # type: ignore[attr-defined]
-    result.meta = {**stamp, **meta} if meta else stamp  # type: ignore[attr-defined]
-    return result
+    projected = project(result, revision)
+    if revision.era is Era.LEGACY or not isinstance(projected, types.Result):
+        return projected
+    stamped = copy(projected)
+    if stamped.result_type is UNSET:
+        stamped.result_type = "complete"
+    if isinstance(stamped, types.CacheableResult):
+        # Not to be kept, and not to be shared, unless the answer says otherwise.
+        if stamped.ttl_ms is UNSET:
+            stamped.ttl_ms = 0
+        if stamped.cache_scope is UNSET:
+            stamped.cache_scope = "private"
+    stamped.meta = {**stamp, **stamped.meta} if stamped.meta else dict(stamp)
+    return stamped
 
 
 def project(value: Struct, revision: Revision) -> Struct:
@@ -132,7 +131,7 @@ def project(value: Struct, revision: Revision) -> Struct:
             return replacement
         value = replacement
     changes: dict[str, Any] = dict.fromkeys(_unknown(type(value), revision), UNSET)
-    for name in _NESTED.get(type(value), ()):
+    for name in _nested(type(value), revision):
         if name in changes:
             continue
         before = getattr(value, name)
@@ -172,6 +171,14 @@ def _unknown(type: type[Struct], revision: Revision) -> tuple[str, ...]:
     if revision.era is Era.MODERN:
         names += _GONE_IN_MODERN.get(type, ())
     return tuple(names)
+
+
+@cache
+def _nested(type: type[Struct], revision: Revision) -> tuple[str, ...]:
+    """The members of `type` that hold nouns which `revision` may not know."""
+    # All that content can be is in every revision since; most answers are content.
+    table = _NESTED if revision.rank >= _11.rank else _NESTED | _NESTED_CONTENT
+    return table.get(type, ())
 
 
 def has_object_root(schema: Mapping[str, Any]) -> bool:
@@ -254,22 +261,26 @@ def _project_link(link: content.ResourceLink, revision: Revision) -> Struct:
 
 
 # Where a noun can hold others that differ between revisions.
-_NESTED: Final[Mapping[type[Struct], tuple[str, ...]]] = {
-    content.EmbeddedResource: ("annotations", "resource"),
-    content.TextContent: ("annotations",),
-    content.ImageContent: ("annotations",),
-    content.AudioContent: ("annotations",),
-    content.ResourceLink: ("annotations",),
-    content.Resource: ("annotations",),
-    types.CallToolResult: ("content",),
+_NESTED: Final[dict[type[Struct], tuple[str, ...]]] = {
     types.DiscoverResult: ("capabilities",),
-    types.GetPromptResult: ("messages",),
     types.InitializeResult: ("capabilities", "server_info"),
     types.ListPromptsResult: ("prompts",),
     types.ListResourceTemplatesResult: ("resource_templates",),
     types.ListResourcesResult: ("resources",),
     types.ListToolsResult: ("tools",),
     types.Prompt: ("arguments",),
+}
+
+# The same for what differs only before 2025-11-25.
+_NESTED_CONTENT: Final[dict[type[Struct], tuple[str, ...]]] = {
+    content.AudioContent: ("annotations",),
+    content.EmbeddedResource: ("annotations", "resource"),
+    content.ImageContent: ("annotations",),
+    content.Resource: ("annotations",),
+    content.ResourceLink: ("annotations",),
+    content.TextContent: ("annotations",),
+    types.CallToolResult: ("content",),
+    types.GetPromptResult: ("messages",),
     types.PromptMessage: ("content",),
     types.ReadResourceResult: ("contents",),
     types.ResourceTemplate: ("annotations",),

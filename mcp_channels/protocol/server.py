@@ -25,8 +25,13 @@ from mcp_channels.protocol.connection import (
     Event,
     Initialized,
     Limits,
-    Peer,
     Request,
+)
+from mcp_channels.protocol.envelope import (
+    CLIENT_CAPABILITIES,
+    PROTOCOL_VERSION,
+    SERVER_INFO,
+    read_envelope,
 )
 from mcp_channels.protocol.errors import (
     InternalError,
@@ -37,7 +42,7 @@ from mcp_channels.protocol.errors import (
     ProtocolError,
     UnsupportedProtocolVersion,
 )
-from mcp_channels.protocol.legacy import Batch, Handshake, allows_batches
+from mcp_channels.protocol.legacy import Batch, Handshake, Peer, allows_batches
 from mcp_channels.protocol.messages import (
     BatchMessage,
     InvalidMessage,
@@ -83,13 +88,6 @@ from mcp_channels.protocol.versions import (
 )
 
 __all__ = ["ServerConnection", "ServerDescription"]
-
-# Keys of a modern request's envelope, and of a modern result's stamp.
-PROTOCOL_VERSION: Final = "io.modelcontextprotocol/protocolVersion"
-CLIENT_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
-CLIENT_INFO: Final = "io.modelcontextprotocol/clientInfo"
-LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
-SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 
 
 @dataclass(frozen=True)
@@ -237,28 +235,8 @@ class ServerConnection(Connection):
     def _admit_modern(self, message: RequestMessage, meta: dict[str, Any]) -> Request:
         """MCP 2026-07-28, basic, requests. The envelope is judged before the method,
         the method before its params."""
-        missing = [k for k in (PROTOCOL_VERSION, CLIENT_CAPABILITIES) if k not in meta]
-        if missing:
-            raise InvalidParams(f"Missing in params._meta: {', '.join(missing)}")
-        version, capabilities = meta[PROTOCOL_VERSION], meta[CLIENT_CAPABILITIES]
-        if not isinstance(version, str):
-            raise InvalidParams(f"{PROTOCOL_VERSION} must be a string")
-        if not isinstance(capabilities, dict):
-            raise InvalidParams(f"{CLIENT_CAPABILITIES} must be an object")
-        log_level = meta.get(LOG_LEVEL)
-        if log_level is not None and log_level not in LOGGING_LEVELS:
-            raise InvalidParams(f"{LOG_LEVEL} must be one of {_LEVELS}")
-        info = meta.get(CLIENT_INFO)
-        if info is not None:
-            try:
-                info = msgspec.convert(info, Implementation)
-            except msgspec.ValidationError as exc:
-                raise InvalidParams(f"{CLIENT_INFO}: {exc}") from None
-        revision = Revision.find(version)
-        if revision is None or revision.era is Era.LEGACY:
-            raise UnsupportedProtocolVersion(version)
+        revision, peer, log_level = read_envelope(meta)
         method = self._find(message.method, revision)
-        peer = Peer(msgspec.convert(capabilities, ClientCapabilities), info)
         extension = method.extension
         if extension and not peer.capabilities.declares("extensions", extension):
             raise MissingClientCapability({"extensions": {extension: {}}})
@@ -291,15 +269,12 @@ class ServerConnection(Connection):
                 f"Not initialized: send initialize first, or {PROTOCOL_VERSION} and "
                 f"{CLIENT_CAPABILITIES} in params._meta"
             )
-        peer = _NOBODY
-        if handshake is not None:
-            peer = Peer(handshake.capabilities, handshake.client_info)
         return Request(
             id=message.id,
             method=message.method,
             params=_decode_params(method, message.params),
             revision=revision,
-            peer=peer,
+            peer=_NOBODY if handshake is None else handshake.peer,
             meta=meta,
             progress_token=_read_token(meta),
             log_level=None,
@@ -362,7 +337,7 @@ class ServerConnection(Connection):
         params: InitializeRequestParams = request.params
         request.revision = negotiate(params.protocol_version)
         self._handshake = Handshake(
-            request.revision, params.capabilities, params.client_info
+            request.revision, Peer(params.capabilities, params.client_info)
         )
         description = self.description
         return InitializeResult(
@@ -501,7 +476,6 @@ _ANSWERED_HERE: Final = {
 }
 
 _RANK: Final = {level: rank for rank, level in enumerate(LOGGING_LEVELS)}
-_LEVELS: Final = ", ".join(LOGGING_LEVELS)
 _NOBODY: Final = Peer(ClientCapabilities())
 
 

@@ -98,7 +98,8 @@ class Dispatcher:
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._tasks: dict[Request, asyncio.Task[None]] = {}
-        self._timers: dict[Request, asyncio.TimerHandle] = {}
+        self._deadlines: dict[Request, tuple[float, Struct]] = {}
+        self._timer: asyncio.TimerHandle | None = None  # for the first of them
         self._chores = set[asyncio.Task[None]]()
         self._is_draining = False
         self._is_closing = False
@@ -136,8 +137,8 @@ class Dispatcher:
         tasks = {*self._tasks.values(), *self._chores}
         for task in tasks:
             task.cancel()
-        for timer in self._timers.values():
-            timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if tasks:
             _, left = await asyncio.wait(tasks, timeout=_CLOSING_GRACE)
             for task in left:
@@ -172,9 +173,11 @@ class Dispatcher:
         if seconds is None:
             seconds = self._call_timeout
         if seconds is not None:
-            self._timers[request] = self.loop.call_later(
-                seconds, self._expire, request, answer
-            )
+            deadline = self.loop.time() + seconds
+            self._deadlines[request] = deadline, answer
+            # One timer serves all requests: a timer each would cost more than a call.
+            if self._timer is None or deadline < self._timer.when():
+                self._set_timer(deadline)
 
     # Requests
 
@@ -191,7 +194,6 @@ class Dispatcher:
         task = _start_task(self._run(request))
         if not task.done():
             self._tasks[request] = task
-            task.add_done_callback(lambda _: self._forget(request))
 
     async def _run(self, request: Request) -> None:
         connection = self.connection
@@ -211,29 +213,41 @@ class Dispatcher:
             logger.exception("%s failed", request.method)
             connection.send_error(request, InternalError())
         finally:
-            timer = self._timers.pop(request, None)
-            if timer is not None:
-                timer.cancel()
+            self._tasks.pop(request, None)
+            self._deadlines.pop(request, None)
         if connection.closing is None:
             await self._drain()
         else:
             self._wake()
 
     def _cancel(self, event: Cancelled) -> None:
-        task = self._tasks.get(event.request)
-        if task is not None:
-            task.cancel()
+        self._stop(event.request)
 
-    def _expire(self, request: Request, answer: Struct) -> None:
-        logger.warning("%s did not finish in time", request.method)
-        self.connection.send_result(request, answer)
-        self._wake()
+    def _stop(self, request: Request) -> None:
         task = self._tasks.get(request)
         if task is not None:
+            # It may not have begun, and then never does.
+            task.add_done_callback(lambda _: self._tasks.pop(request, None))
             task.cancel()
 
-    def _forget(self, request: Request) -> None:
-        self._tasks.pop(request, None)
+    def _set_timer(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Stop the requests whose time is over."""
+        self._timer = None
+        now = self.loop.time()
+        for request, (deadline, answer) in list(self._deadlines.items()):
+            if deadline <= now:
+                del self._deadlines[request]
+                logger.warning("%s did not finish in time", request.method)
+                self.connection.send_result(request, answer)
+                self._stop(request)
+        if self._deadlines:
+            self._set_timer(min(deadline for deadline, _ in self._deadlines.values()))
+        self._wake()
 
     def _send_posted(self) -> None:
         with self._posting:
