@@ -26,6 +26,7 @@ __all__ = [
     "SERVER_INFO",
     "Envelope",
     "read_envelope",
+    "read_meta",
 ]
 
 # Keys of a request's `_meta`; the first two must be there.
@@ -36,7 +37,17 @@ LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 # The key of a result's `_meta`.
 SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 
+_REQUIRED: Final = (PROTOCOL_VERSION, CLIENT_CAPABILITIES)
 _LEVELS: Final = ", ".join(LOGGING_LEVELS)
+
+
+class _Params(msgspec.Struct):
+    """Any params, for their `_meta` alone."""
+
+    meta: Any = msgspec.field(default=None, name="_meta")
+
+
+_decode_meta: Final = msgspec.json.Decoder(_Params).decode
 
 
 class Envelope(NamedTuple):
@@ -47,6 +58,21 @@ class Envelope(NamedTuple):
     log_level: LoggingLevel | None  # None: no log messages are wanted
 
 
+def read_meta(params: msgspec.Raw | None) -> dict[str, Any] | None:
+    """
+    Return `_meta` of `params`, None unless it is an object.
+
+    Raise InvalidParams when `params` is no object, or holds a number beyond any float.
+    """
+    if params is None:
+        return None
+    try:
+        meta = _decode_meta(params).meta
+    except msgspec.ValidationError as exc:
+        raise InvalidParams(f"Invalid params: {exc}") from None
+    return meta if isinstance(meta, dict) else None
+
+
 def read_envelope(meta: dict[str, Any]) -> Envelope:
     """
     Read the envelope out of a request's `_meta`.
@@ -54,9 +80,7 @@ def read_envelope(meta: dict[str, Any]) -> Envelope:
     Raise InvalidParams when a key is missing or malformed, and after that
     UnsupportedProtocolVersion when the revision is not a modern one.
     """
-    missing = [
-        key for key in (PROTOCOL_VERSION, CLIENT_CAPABILITIES) if key not in meta
-    ]
+    missing = [key for key in _REQUIRED if key not in meta]
     if missing:
         raise InvalidParams(f"Missing in params._meta: {', '.join(missing)}")
     version, capabilities = meta[PROTOCOL_VERSION], meta[CLIENT_CAPABILITIES]

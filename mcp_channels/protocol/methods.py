@@ -17,6 +17,7 @@ from msgspec import UNSET, Raw, UnsetType, field
 
 from mcp_channels.protocol import elicitation, types
 from mcp_channels.protocol.content import Noun
+from mcp_channels.protocol.errors import InvalidParams
 from mcp_channels.protocol.messages import RequestId
 from mcp_channels.protocol.versions import (
     HANDSHAKE_REVISIONS,
@@ -284,7 +285,17 @@ class Method:
         """
         return msgspec.json.Decoder(self.params)
 
+    def decode_params(self, params: Raw | None) -> Any:
+        """Return the params struct; None stands for `{}`. Raise InvalidParams when
+        they are not what the schema says."""
+        try:
+            return self.decoder.decode(_NO_PARAMS if params is None else params)
+        except msgspec.ValidationError as exc:
+            # It names the path and the types; of the value only an unknown choice.
+            raise InvalidParams(f"Invalid params: {str(exc)[:200]}") from None
 
+
+_NO_PARAMS: Final = Raw(b"{}")
 _LEGACY: Final = frozenset(HANDSHAKE_REVISIONS)
 _MODERN: Final = frozenset(MODERN_REVISIONS)
 _ALL: Final = _LEGACY | _MODERN

@@ -86,7 +86,7 @@ class SharedResult:
         self.result = result
         self._encoded: dict[tuple[Revision, int], str] = {}
 
-    def encode(self, revision: Revision, stamp: Mapping[str, Any]) -> str:
+    def encode(self, revision: Revision, stamp: dict[str, Any]) -> str:
         """Return its JSON on the wire of `revision`, stamped as project_result()
         does."""
         key = revision, id(stamp)
@@ -97,9 +97,7 @@ class SharedResult:
         return text
 
 
-def project_result(
-    result: Struct, revision: Revision, stamp: Mapping[str, Any]
-) -> Struct:
+def project_result(result: Struct, revision: Revision, stamp: dict[str, Any]) -> Struct:
     """
     Return `result` as the wire of `revision` has it; `result` is left as it was.
 
@@ -107,7 +105,9 @@ def project_result(
     2026-07-28, basic, results.
     """
     projected = project(result, revision)
-    if revision.era is Era.LEGACY or not isinstance(projected, types.Result):
+    if revision.era is Era.LEGACY or not isinstance(
+        projected, types.Result | types.GetTaskResult
+    ):
         return projected
     stamped = copy(projected)
     if stamped.result_type is UNSET:
@@ -118,7 +118,7 @@ def project_result(
             stamped.ttl_ms = 0
         if stamped.cache_scope is UNSET:
             stamped.cache_scope = "private"
-    stamped.meta = {**stamp, **stamped.meta} if stamped.meta else dict(stamp)
+    stamped.meta = {**stamp, **stamped.meta} if stamped.meta else stamp
     return stamped
 
 

@@ -12,7 +12,6 @@ whether another method exists is decided here, by the tables of `methods` and by
 offered.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,6 +31,7 @@ from mcp_channels.protocol.envelope import (
     PROTOCOL_VERSION,
     SERVER_INFO,
     read_envelope,
+    read_meta,
 )
 from mcp_channels.protocol.errors import (
     InternalError,
@@ -98,7 +98,7 @@ class ServerDescription:
     capabilities: ServerCapabilities
     instructions: str | UnsetType = UNSET
     offered: frozenset[str] = field(init=False)  # capabilities by dotted name
-    stamp: Mapping[str, Any] = field(init=False)  # `_meta` of every modern result
+    stamp: dict[str, Any] = field(init=False)  # `_meta` of every modern result
 
     def __post_init__(self) -> None:
         offered = set[str]()
@@ -115,14 +115,6 @@ class ServerDescription:
         object.__setattr__(self, "stamp", {SERVER_INFO: info})
 
 
-class _Params(Struct):
-    """Any params, for their `_meta` alone."""
-
-    meta: Any = msgspec.field(default=None, name="_meta")
-
-
-_decode_meta: Final = msgspec.json.Decoder(_Params).decode
-_NO_PARAMS: Final = Raw(b"{}")
 _NO_META: Final[dict[str, Any]] = {}
 
 
@@ -215,7 +207,7 @@ class ServerConnection(Connection):
         if message.id in self._in_flight:
             # The first one goes on undisturbed.
             raise InvalidRequest("This request id is already in flight")
-        meta = _read_meta(message)
+        meta = read_meta(message.params)
         if meta is not None and (
             PROTOCOL_VERSION in meta
             or (CLIENT_CAPABILITIES in meta and self._handshake is None)
@@ -240,7 +232,7 @@ class ServerConnection(Connection):
         extension = method.extension
         if extension and not peer.capabilities.declares("extensions", extension):
             raise MissingClientCapability({"extensions": {extension: {}}})
-        params = _decode_params(method, message.params)
+        params = method.decode_params(message.params)
         # The probe leaves the choice of the era open: a client that does not see the
         # answer in time goes on to `initialize`.
         if message.method != "server/discover":
@@ -272,7 +264,7 @@ class ServerConnection(Connection):
         return Request(
             id=message.id,
             method=message.method,
-            params=_decode_params(method, message.params),
+            params=method.decode_params(message.params),
             revision=revision,
             peer=_NOBODY if handshake is None else handshake.peer,
             meta=meta,
@@ -287,9 +279,9 @@ class ServerConnection(Connection):
         if self._handshake is not None:
             raise InvalidRequest("Already initialized")
         if self._served_modern:
-            params = self._find(message.method, LATEST_HANDSHAKE)
-            requested = _decode_params(params, message.params).protocol_version
-            raise UnsupportedProtocolVersion(requested)
+            method = self._find(message.method, LATEST_HANDSHAKE)
+            params = method.decode_params(message.params)
+            raise UnsupportedProtocolVersion(params.protocol_version)
 
     def _find(self, name: str, revision: Revision) -> Method:
         """Raise MethodNotFound for what `revision` does not have or nobody offers."""
@@ -310,7 +302,7 @@ class ServerConnection(Connection):
             return None
         if message.method == "notifications/cancelled":
             try:
-                params = _decode_params(method, message.params)
+                params = method.decode_params(message.params)
             except InvalidParams:
                 return None
             request = self.cancel(params.request_id)
@@ -479,27 +471,6 @@ _RANK: Final = {level: rank for rank, level in enumerate(LOGGING_LEVELS)}
 _NOBODY: Final = Peer(ClientCapabilities())
 
 
-def _read_meta(message: RequestMessage) -> dict[str, Any] | None:
-    """Return `params._meta` if it is an object. Raise InvalidParams when `params` is
-    none, or holds a number beyond any float."""
-    if message.params is None:
-        return None
-    try:
-        meta = _decode_meta(message.params).meta
-    except msgspec.ValidationError as exc:
-        raise InvalidParams(f"Invalid params: {exc}") from None
-    return meta if isinstance(meta, dict) else None
-
-
 def _read_token(meta: dict[str, Any]) -> RequestId | None:
     token = meta.get("progressToken")
     return token if is_request_id(token) else None
-
-
-def _decode_params(method: Method, params: Raw | None) -> Any:
-    """Raise InvalidParams when they are not what the schema says."""
-    try:
-        return method.decoder.decode(_NO_PARAMS if params is None else params)
-    except msgspec.ValidationError as exc:
-        # msgspec names the path and the types; of the value only an unknown choice.
-        raise InvalidParams(f"Invalid params: {str(exc)[:200]}") from None
