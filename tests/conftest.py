@@ -1,0 +1,48 @@
+"""What all tests share: every frame that leaves is held against the reference."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mcp_channels.protocol.connection import Connection, Request
+from mcp_channels.protocol.server import ServerConnection
+from tests.reference import Reference
+
+pytest_plugins = ["mcp_channels.pytest_plugin", "tests.plugins.no_skips"]
+
+
+@pytest.fixture(autouse=True)
+def reference(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reference]:
+    """Check every frame that a connection puts into its outbox."""
+    reference = Reference()
+
+    def watch(owner: type, name: str, look: Any) -> None:
+        original = getattr(owner, name)
+
+        def watched(self: Any, *arguments: Any, **keywords: Any) -> Any:
+            return look(original, self, *arguments, **keywords)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    def encode(original: Any, self: Any, request: Request, result: Any) -> str:
+        frame: str = original(self, request, result)
+        reference.result(request, frame)
+        return frame
+
+    def put(original: Any, self: Any, frame: str) -> Any:
+        reference.frame(frame)
+        return original(self, frame)
+
+    def send(
+        original: Any, self: Any, request: Request, *rest: Any, **more: Any
+    ) -> Any:
+        reference.speak(request)
+        return original(self, request, *rest, **more)
+
+    watch(ServerConnection, "_encode", encode)
+    watch(ServerConnection, "send_progress", send)
+    watch(ServerConnection, "send_log", send)
+    watch(Connection, "_put", put)
+    watch(Connection, "_put_notice", put)
+    yield reference
