@@ -1,0 +1,1 @@
+"""What `mcp_channels` costs: each module runs as `python -m benchmarks.<name>`."""

@@ -1,0 +1,1 @@
+"""The sides compared: each module has an ASGI `application` with the same tools."""

@@ -1,0 +1,1 @@
+"""The app whose tools are called."""

@@ -1,0 +1,1 @@
+"""Countries, cities and trips, offered to agents as tools."""

@@ -1,0 +1,213 @@
+"""A client of MCP on a WebSocket, which writes down all that is said."""
+
+import asyncio
+import json
+import re
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
+
+__all__ = [
+    "ANSWER_TIMEOUT",
+    "CheckFailed",
+    "Json",
+    "Peer",
+    "connected",
+    "shorten",
+    "sign_in",
+]
+
+ANSWER_TIMEOUT = 20  # seconds for an answer; a busy machine takes two
+
+LINE = 200  # characters of a message that the transcript shows
+
+Json = dict[str, Any]
+
+
+class CheckFailed(Exception):
+    """Something was not as it should be. The text says what."""
+
+
+class Peer:
+    """
+    A client on one WebSocket.
+
+    `meta` goes into every request's `_meta`: the envelope of the modern era, nothing
+    in the legacy one. What the server sends is printed as it comes, kept in `heard`,
+    and sorted: answers by their id, notifications in a list, and what nobody asked
+    for in `strays`.
+    """
+
+    def __init__(self, socket: ClientConnection, label: str, meta: Json) -> None:
+        self.socket = socket
+        self.label = label
+        self.meta = meta
+        self.heard: list[object] = []
+        self.answers: dict[int, Json] = {}
+        self.notifications: list[Json] = []
+        self.strays: list[object] = []
+        self.awaited: set[int] = set()
+        self.arrival = asyncio.Condition()
+        self.is_closed = False
+        self.last_id = 0
+
+    async def read(self) -> None:
+        """Sort what arrives until the connection ends."""
+        try:
+            async for text in self.socket:
+                frame = json.loads(text)
+                print(f"{self.label} <- {shorten(frame)}", flush=True)
+                async with self.arrival:
+                    self.heard.append(frame)
+                    self.sort(frame)
+                    self.arrival.notify_all()
+        finally:
+            async with self.arrival:
+                self.is_closed = True
+                self.arrival.notify_all()
+
+    def sort(self, frame: Any) -> None:
+        if not isinstance(frame, dict) or frame.get("jsonrpc") != "2.0":
+            self.strays.append(frame)
+        elif "method" in frame and "id" not in frame:
+            self.notifications.append(frame)
+        elif frame.get("id") in self.awaited and ("result" in frame) != (
+            "error" in frame
+        ):
+            self.awaited.discard(frame["id"])
+            self.answers[frame["id"]] = frame
+        else:
+            self.strays.append(frame)
+
+    async def until(self, happened: Callable[[], object], what: str) -> None:
+        """Wait for something to arrive. Raise CheckFailed when it does not in time."""
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT), self.arrival:
+                await self.arrival.wait_for(lambda: happened() or self.is_closed)
+        except TimeoutError:
+            raise CheckFailed(f"No {what} within {ANSWER_TIMEOUT} s") from None
+        if not happened():
+            raise CheckFailed(f"The server closed the connection before {what}")
+
+    async def send(self, frame: Json) -> None:
+        print(f"{self.label} -> {shorten(frame)}", flush=True)
+        await self.socket.send(json.dumps(frame))
+
+    async def notify(self, method: str, params: Json | None = None) -> None:
+        frame: Json = {"jsonrpc": "2.0", "method": method}
+        await self.send(frame if params is None else frame | {"params": params})
+
+    async def ask(self, method: str, params: Json, meta: Json | None = None) -> int:
+        """Send a request and return its id at once; see answer()."""
+        self.last_id += 1
+        self.awaited.add(self.last_id)
+        meta = {**self.meta, **(meta or {})}
+        if meta:
+            params = {**params, "_meta": meta}
+        await self.send(
+            {"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params}
+        )
+        return self.last_id
+
+    async def answer(self, id: int) -> Json:
+        await self.until(lambda: id in self.answers, f"answer to request {id}")
+        return self.answers[id]
+
+    async def request(
+        self, method: str, params: Json, meta: Json | None = None
+    ) -> Json:
+        """Send a request and return its result. Raise CheckFailed for an error."""
+        answer = await self.answer(await self.ask(method, params, meta))
+        if "error" in answer:
+            raise CheckFailed(f"{method} was refused: {shorten(answer['error'], 2000)}")
+        result: Json = answer["result"]
+        return result
+
+    async def call(self, name: str, arguments: Json, meta: Json | None = None) -> Json:
+        """Call a tool and return the whole result."""
+        params = {"name": name, "arguments": arguments}
+        return await self.request("tools/call", params, meta)
+
+    def progress(self, token: str) -> list[Json]:
+        return [
+            frame["params"]
+            for frame in self.notifications
+            if frame["method"] == "notifications/progress"
+            and frame["params"]["progressToken"] == token
+        ]
+
+    def logged(self) -> list[Json]:
+        return [
+            frame["params"]
+            for frame in self.notifications
+            if frame["method"] == "notifications/message"
+        ]
+
+
+@asynccontextmanager
+async def connected(
+    url: str,
+    label: str,
+    meta: Json | None = None,
+    *,
+    cookie: str | None = None,
+    origin: str | None = None,
+) -> AsyncIterator[Peer]:
+    """Open a connection, and close it however the block ends."""
+    async with connect(
+        url,
+        subprotocols=[Subprotocol("mcp")],
+        additional_headers={"Cookie": cookie} if cookie else None,
+        origin=Origin(origin) if origin else None,
+        proxy=None,
+        open_timeout=ANSWER_TIMEOUT,
+        close_timeout=5,
+    ) as socket:
+        peer = Peer(socket, label, meta or {})
+        reader = asyncio.create_task(peer.read())
+        try:
+            yield peer
+        finally:
+            reader.cancel()
+
+
+def sign_in(site: str, username: str, password: str) -> str:
+    """Sign in through the admin's form, as a browser does; return the cookie."""
+    jar = CookieJar()
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPCookieProcessor(jar), urllib.request.ProxyHandler({})
+    )
+    address = f"{site}/admin/login/?next=/admin/"
+    with opener.open(address, timeout=ANSWER_TIMEOUT) as response:
+        page = response.read().decode()
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+    if token is None:
+        raise CheckFailed("The admin's login page has no form")
+    form = {
+        "username": username,
+        "password": password,
+        "csrfmiddlewaretoken": token[1],
+    }
+    request = urllib.request.Request(
+        address,
+        data=urllib.parse.urlencode(form).encode(),
+        headers={"Referer": address},
+    )
+    with opener.open(request, timeout=ANSWER_TIMEOUT) as response:
+        response.read()
+    sessions = [cookie.value for cookie in jar if cookie.name == "sessionid"]
+    return f"sessionid={sessions[0]}" if sessions else ""
+
+
+def shorten(value: object, limit: int = LINE) -> str:
+    """Write a value as JSON, and only the beginning of what is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]} ... ({len(text):,} characters)"
