@@ -5,6 +5,7 @@ The rules, with the close codes, are in docs/websocket.md.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from functools import lru_cache, partial
 from typing import Any, ClassVar
 
@@ -124,8 +125,8 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         """End; what is in flight is cancelled."""
         raise StopConsumer
 
-    async def _send_frame(self, text: str) -> None:
-        await self.base_send({"type": "websocket.send", "text": text, "bytes": None})
+    def _send_frame(self, text: str) -> Awaitable[None]:
+        return self.base_send({"type": "websocket.send", "text": text, "bytes": None})
 
     def _watch(self, timeout: float) -> None:
         """Close the connection once it was idle for `timeout` seconds."""

@@ -43,8 +43,7 @@ class Limits:
     max_violations: int | None = 100  # malformed messages, see ServerConnection
 
 
-@dataclass(slots=True, eq=False)
-class Request:
+class Request(Struct, eq=False):
     """Something to answer, with send_result() or send_error()."""
 
     id: RequestId

@@ -29,6 +29,10 @@ class Revision(Enum):
     V2025_11_25 = "2025-11-25"
     V2026_07_28 = "2026-07-28"
 
+    # Members are singletons; the hash that enum gives them is computed in Python, and
+    # tables by revision are looked into for every message.
+    __hash__ = object.__hash__
+
     era: Era
     rank: int  # position in time; revisions are an enumeration, not a number
 

@@ -51,18 +51,10 @@ _CLOSING_GRACE: Final = 1.0
 # A task needs a strong reference until it is done, also when its connection is gone.
 _LEFT_BEHIND: Final = set[asyncio.Task[None]]()
 
-if sys.version_info >= (3, 12):
-
-    def _start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task at once: one that never waits costs no switch."""
-        loop = asyncio.get_running_loop()
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)
-
-else:
-
-    def _start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task in the next turn of the loop."""
-        return asyncio.create_task(coroutine)
+# Where a task can start at once, a handler that never waits costs no task switch.
+_START: Final[dict[str, Any]] = (
+    {"eager_start": True} if sys.version_info >= (3, 12) else {}
+)
 
 
 class Dispatcher:
@@ -191,7 +183,7 @@ class Dispatcher:
                 ),
             )
             return
-        task = _start_task(self._run(request))
+        task = asyncio.Task(self._run(request), loop=self.loop, **_START)
         if not task.done():
             self._tasks[request] = task
 
@@ -271,7 +263,7 @@ class Dispatcher:
             self._do(self._drain())
 
     def _do(self, chore: Coroutine[Any, Any, None]) -> None:
-        task = _start_task(chore)
+        task = asyncio.Task(chore, loop=self.loop, **_START)
         if not task.done():
             self._chores.add(task)
             task.add_done_callback(self._chores.discard)

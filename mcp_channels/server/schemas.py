@@ -42,6 +42,7 @@ __all__ = ["Arguments", "ArgumentsError", "Returned", "encode_value"]
 
 JSONSchema = dict[str, Any]
 
+_TEXT: Final = (str, Promise)
 _BLOCKS: Final = (
     TextContent,
     ImageContent,
@@ -241,7 +242,7 @@ class Returned:
             return self._structure(value)
         if value is None:
             return CallToolResult(content=[])
-        if isinstance(value, str | Promise):
+        if isinstance(value, _TEXT):
             return CallToolResult(content=[TextContent(str(value))])
         if isinstance(value, _BLOCKS):
             return CallToolResult(content=_check_content([value]))
@@ -420,6 +421,6 @@ def _check_content(content: list[ContentBlock]) -> list[ContentBlock]:
 def _to_block(item: Any) -> Any:
     if isinstance(item, _BLOCKS):
         return item
-    if isinstance(item, str | Promise):
+    if isinstance(item, _TEXT):
         return TextContent(str(item))
     raise TypeError(f"{type(item).__name__} is no content")

@@ -216,10 +216,12 @@ async def call_tool(context: Context, params: CallToolRequestParams) -> CallTool
     if tool is None:
         raise InvalidParams(f"Unknown tool: {params.name[:128]}")
     arguments = params.arguments
-    if isinstance(arguments, UnsetType) or bytes(arguments) == b"null":
+    if isinstance(arguments, UnsetType):
         arguments = _NO_ARGUMENTS
     elif bytes(arguments)[:1] != b"{":
-        raise InvalidParams("arguments must be an object")
+        if bytes(arguments) != b"null":
+            raise InvalidParams("arguments must be an object")
+        arguments = _NO_ARGUMENTS
     return await tool.call(context, arguments)
 
 
