@@ -4,7 +4,7 @@ The envelope of a modern request: `_meta` says all that a handshake used to sett
 MCP 2026-07-28, basic, requests.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -37,7 +37,7 @@ LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 # The key of a result's `_meta`.
 SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 
-_REQUIRED: Final = (PROTOCOL_VERSION, CLIENT_CAPABILITIES)
+_REQUIRED: Final = {PROTOCOL_VERSION, CLIENT_CAPABILITIES}
 _LEVELS: Final = ", ".join(LOGGING_LEVELS)
 
 
@@ -50,7 +50,7 @@ class _Params(msgspec.Struct):
 _decode_meta: Final = msgspec.json.Decoder(_Params).decode
 
 
-class Envelope(NamedTuple):
+class Envelope(msgspec.Struct, frozen=True):
     """What one request says of its sender."""
 
     revision: Revision
@@ -80,9 +80,9 @@ def read_envelope(meta: dict[str, Any]) -> Envelope:
     Raise InvalidParams when a key is missing or malformed, and after that
     UnsupportedProtocolVersion when the revision is not a modern one.
     """
-    missing = [key for key in _REQUIRED if key not in meta]
-    if missing:
-        raise InvalidParams(f"Missing in params._meta: {', '.join(missing)}")
+    if not meta.keys() >= _REQUIRED:
+        missing = ", ".join(sorted(_REQUIRED - meta.keys()))
+        raise InvalidParams(f"Missing in params._meta: {missing}")
     version, capabilities = meta[PROTOCOL_VERSION], meta[CLIENT_CAPABILITIES]
     if not isinstance(version, str):
         raise InvalidParams(f"{PROTOCOL_VERSION} must be a string")

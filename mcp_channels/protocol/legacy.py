@@ -5,14 +5,15 @@ connection, and the batches of 2025-03-26.
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from mcp_channels.protocol.types import ClientCapabilities, Implementation, LoggingLevel
 from mcp_channels.protocol.versions import Revision
 
 __all__ = ["Batch", "Handshake", "Peer", "allows_batches"]
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """What the other side says of itself. It proves nothing: never decide on it
     who may do what."""
 

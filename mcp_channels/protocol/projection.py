@@ -105,9 +105,7 @@ def project_result(result: Struct, revision: Revision, stamp: dict[str, Any]) ->
     2026-07-28, basic, results.
     """
     projected = project(result, revision)
-    if revision.era is Era.LEGACY or not isinstance(
-        projected, types.Result | types.GetTaskResult
-    ):
+    if revision.era is Era.LEGACY or not isinstance(projected, _STAMPED):
         return projected
     stamped = copy(projected)
     if stamped.result_type is UNSET:
@@ -124,16 +122,17 @@ def project_result(result: Struct, revision: Revision, stamp: dict[str, Any]) ->
 
 def project(value: Struct, revision: Revision) -> Struct:
     """Return `value` as `revision` knows it; `value` is left as it was."""
-    replace = _REPLACE.get(type(value))
+    kind = type(value)
+    replace = _REPLACE.get(kind)
     if replace is not None:
-        replacement = replace(value, revision)
-        if type(replacement) is not type(value):
-            return replacement
-        value = replacement
-    changes: dict[str, Any] = dict.fromkeys(_unknown(type(value), revision), UNSET)
-    for name in _nested(type(value), revision):
-        if name in changes:
-            continue
+        value = replace(value, revision)
+        if type(value) is not kind:
+            return value
+    unknown, nested = _plan(kind, revision)
+    if not unknown and not nested:
+        return value
+    changes: dict[str, Any] = dict.fromkeys(unknown, UNSET)
+    for name in nested:
         before = getattr(value, name)
         after = _project_nested(before, revision)
         if after is not before:
@@ -164,21 +163,19 @@ def _is(one: object, other: object) -> bool:
 
 
 @cache
-def _unknown(type: type[Struct], revision: Revision) -> tuple[str, ...]:
-    """The members of `type` that `revision` does not know."""
-    since = _SINCE.get(type, {})
-    names = [name for name, first in since.items() if revision.rank < first.rank]
+def _plan(
+    kind: type[Struct], revision: Revision
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the members that `revision` does not know, and those in which it may not
+    know something."""
+    since = _SINCE.get(kind, {})
+    unknown = [name for name, first in since.items() if revision.rank < first.rank]
     if revision.era is Era.MODERN:
-        names += _GONE_IN_MODERN.get(type, ())
-    return tuple(names)
-
-
-@cache
-def _nested(type: type[Struct], revision: Revision) -> tuple[str, ...]:
-    """The members of `type` that hold nouns which `revision` may not know."""
+        unknown += _GONE_IN_MODERN.get(kind, ())
     # All that content can be is in every revision since; most answers are content.
     table = _NESTED if revision.rank >= _11.rank else _NESTED | _NESTED_CONTENT
-    return table.get(type, ())
+    nested = [name for name in table.get(kind, ()) if name not in unknown]
+    return tuple(unknown), tuple(nested)
 
 
 def has_object_root(schema: Mapping[str, Any]) -> bool:
@@ -259,6 +256,8 @@ def _project_link(link: content.ResourceLink, revision: Revision) -> Struct:
         return link
     return content.TextContent(f"{link.name}: {link.uri}")
 
+
+_STAMPED: Final = (types.Result, types.GetTaskResult)
 
 # Where a noun can hold others that differ between revisions.
 _NESTED: Final[dict[type[Struct], tuple[str, ...]]] = {

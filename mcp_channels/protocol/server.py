@@ -227,10 +227,12 @@ class ServerConnection(Connection):
     def _admit_modern(self, message: RequestMessage, meta: dict[str, Any]) -> Request:
         """MCP 2026-07-28, basic, requests. The envelope is judged before the method,
         the method before its params."""
-        revision, peer, log_level = read_envelope(meta)
-        method = self._find(message.method, revision)
+        envelope = read_envelope(meta)
+        method = self._find(message.method, envelope.revision)
         extension = method.extension
-        if extension and not peer.capabilities.declares("extensions", extension):
+        if extension and not envelope.peer.capabilities.declares(
+            "extensions", extension
+        ):
             raise MissingClientCapability({"extensions": {extension: {}}})
         params = method.decode_params(message.params)
         # The probe leaves the choice of the era open: a client that does not see the
@@ -241,11 +243,11 @@ class ServerConnection(Connection):
             id=message.id,
             method=message.method,
             params=params,
-            revision=revision,
-            peer=peer,
+            revision=envelope.revision,
+            peer=envelope.peer,
             meta=meta,
             progress_token=_read_token(meta),
-            log_level=log_level,
+            log_level=envelope.log_level,
         )
 
     def _admit_legacy(
