@@ -102,15 +102,21 @@ class ResourceContents(Noun):
 
 
 class TextContent(Annotated, tag="text", tag_field="type"):
+    """Text for the model or the person."""
+
     text: str
 
 
 class ImageContent(Annotated, tag="image", tag_field="type"):
+    """An image, with its media type such as `image/png`."""
+
     data: bytes  # base64 on the wire
     mime_type: str
 
 
 class AudioContent(Annotated, tag="audio", tag_field="type"):
+    """A sound, with its media type such as `audio/wav`. Since 2025-03-26."""
+
     data: bytes  # base64 on the wire
     mime_type: str
 
@@ -120,6 +126,8 @@ class ResourceLink(Resource, tag="resource_link", tag_field="type"):
 
 
 class EmbeddedResource(Annotated, tag="resource", tag_field="type"):
+    """The contents of a resource, right in the answer."""
+
     resource: ResourceContents
 
 
