@@ -4,13 +4,11 @@ Tools: functions that a client may call. MCP 2026-07-28, server/tools.
 A Tool is compiled when it is registered; call_tool() only executes.
 """
 
-import inspect
 import logging
 import re
 from collections.abc import Callable
 from typing import Any, Final
 
-import docstring_parser
 from django.core.exceptions import ImproperlyConfigured
 from msgspec import UNSET, Raw, UnsetType
 
@@ -21,6 +19,7 @@ from mcp_channels.protocol.methods import CallToolRequestParams, PaginatedReques
 from mcp_channels.protocol.projection import SharedResult
 from mcp_channels.protocol.types import CallToolResult, ToolAnnotations
 from mcp_channels.server.context import Context
+from mcp_channels.server.primitives import Primitive, or_unset
 from mcp_channels.server.schemas import Arguments, ArgumentsError, Returned
 
 __all__ = ["Tool", "ToolError", "call_tool", "list_tools"]
@@ -29,7 +28,6 @@ logger = logging.getLogger("mcp_channels")
 
 # MCP 2025-11-25, server/tools, tool names.
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_PERMISSION: Final = re.compile(r"\w+\.\w+")
 _NO_ARGUMENTS: Final = Raw(b"{}")
 
 
@@ -47,17 +45,16 @@ class ToolError(Exception):
         self.content = content or []
 
 
-class Tool:
+class Tool(Primitive):
     """
     A function with everything that a client is told about it.
 
     `read_only`, `destructive`, `idempotent` and `open_world` are hints, None when not
-    said. `permission` is a Django permission, "app_label.codename"; the tool does not
-    exist for a client without it. `timeout` is in seconds, None for the setting.
-    `atomic` wraps a synchronous function in a transaction, None for ATOMIC_REQUESTS.
-    `structured` False keeps results text. Raise ImproperlyConfigured when it cannot be
-    offered.
+    said. `structured` False keeps results text. For the rest see Primitive. Raise
+    ImproperlyConfigured when it cannot be offered.
     """
+
+    kind = "tool"
 
     def __init__(
         self,
@@ -79,53 +76,46 @@ class Tool:
         timeout: float | None = None,
         atomic: bool | None = None,
     ) -> None:
-        self.function = function
-        self.name = function.__name__ if name is None else name
-        self.permission = permission
-        self.timeout = timeout
-        self.atomic = atomic
-        self.is_async = inspect.iscoroutinefunction(function)
-        self._validate()
-        docstring = docstring_parser.parse(inspect.getdoc(function) or "")
+        super().__init__(
+            function,
+            name=function.__name__ if name is None else name,
+            permission=permission,
+            timeout=timeout,
+            atomic=atomic,
+        )
+        if not _NAME.fullmatch(self.name):
+            raise ImproperlyConfigured(
+                f"Tool name {self.name!r} is invalid: use 1 to 128 letters, digits, "
+                f"'_', '-' and '.'."
+            )
         self._arguments = Arguments(
             function,
             skip=Context,
             schema=input_schema,
-            descriptions={
-                parameter.arg_name: parameter.description
-                for parameter in docstring.params
-                if parameter.description
-            },
+            descriptions=self.parameter_descriptions,
         )
         self._returned = Returned(function, schema=output_schema, structured=structured)
-        if description is None:
-            description = docstring.description and docstring.description.strip()
         annotations = ToolAnnotations(
-            read_only_hint=_or_unset(read_only),
-            destructive_hint=_or_unset(destructive),
-            idempotent_hint=_or_unset(idempotent),
-            open_world_hint=_or_unset(open_world),
+            read_only_hint=or_unset(read_only),
+            destructive_hint=or_unset(destructive),
+            idempotent_hint=or_unset(idempotent),
+            open_world_hint=or_unset(open_world),
         )
         has_hints = any(
             hint is not None
             for hint in (read_only, destructive, idempotent, open_world)
         )
-        self._expired = _error(f"Tool {self.name!r} did not finish in time.")
+        self._expired = _error(f"{self.label} did not finish in time.")
         self.definition = types.Tool(
             name=self.name,
-            title=_or_unset(title),
-            description=_or_unset(description),
+            title=or_unset(title),
+            description=or_unset(description or self.description),
             input_schema=self._arguments.schema,
-            output_schema=_or_unset(self._returned.schema),
+            output_schema=or_unset(self._returned.schema),
             annotations=annotations if has_hints else UNSET,
-            icons=_or_unset(icons),
-            meta=_or_unset(meta),
+            icons=or_unset(icons),
+            meta=or_unset(meta),
         )
-
-    @property
-    def place(self) -> str:
-        """Where the function is defined, for messages to the site's developer."""
-        return f"{self.function.__module__}.{self.function.__qualname__}"
 
     @property
     def is_read_only(self) -> bool:
@@ -133,40 +123,12 @@ class Tool:
         hints = self.definition.annotations
         return not isinstance(hints, UnsetType) and hints.read_only_hint is True
 
-    def _validate(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ImproperlyConfigured(
-                f"Tool name {self.name!r} is invalid: use 1 to 128 letters, digits, "
-                f"'_', '-' and '.'."
-            )
-        if self.permission is not None and not _PERMISSION.fullmatch(self.permission):
-            raise ImproperlyConfigured(
-                f"Tool {self.name!r}: permission {self.permission!r} is invalid: use "
-                f"'app_label.codename'."
-            )
-        if self.timeout is not None and self.timeout <= 0:
-            raise ImproperlyConfigured(
-                f"Tool {self.name!r}: timeout must be more than 0 seconds."
-            )
-        if self.atomic and self.is_async:
-            raise ImproperlyConfigured(
-                f"Tool {self.name!r}: an asynchronous function cannot be atomic, "
-                f"because Django's transactions are synchronous."
-            )
-        if inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(
-            self.function
-        ):
-            raise ImproperlyConfigured(
-                f"Tool {self.name!r}: a generator cannot be a tool. Return a list, and "
-                f"tell of the way with Context.progress()."
-            )
-
     async def call(self, context: Context, arguments: Raw) -> CallToolResult:
         """
         Run the function and make a result of what comes of it.
 
         Its own failures are results with `isError`, since the model should see them;
-        raise only ProtocolError, when the function does.
+        raise only ProtocolError, when the function does, and InputRequired.
         """
         try:
             keywords = self._arguments.decode(arguments)
@@ -174,30 +136,17 @@ class Tool:
             return _error(str(exc))
         if self._arguments.skipped is not None:
             keywords[self._arguments.skipped] = context
-        session = context.session
-        session.expire_after(self.timeout, context.request, self._expired)
+        context.session.expire_after(self.timeout, context.request, self._expired)
         try:
-            if self.is_async:
-                value = await self.function(**keywords)
-                session.workers.clean_after_async()
-            else:
-                value = await session.workers.run(
-                    self._run, keywords, atomic=self.atomic
-                )
-                if inspect.isawaitable(value):
-                    value = await value
-            return self._returned.to_result(value)
+            return self._returned.to_result(await self.run(context, keywords))
         except ToolError as exc:
             return _error(exc.message, exc.content)
         except ProtocolError:
             raise
         except (Exception, SystemExit):
             # Its text may hold anything: a query, a path, another person's data.
-            logger.exception("Tool %r failed", self.name)
-            return _error(f"Tool {self.name!r} failed.")
-
-    def _run(self, keywords: dict[str, Any]) -> Any:
-        return self.function(**keywords)
+            logger.exception("%s failed", self.label)
+            return _error(f"{self.label} failed.")
 
 
 async def list_tools(context: Context, params: PaginatedRequestParams) -> SharedResult:
@@ -229,7 +178,3 @@ def _error(message: str, content: list[ContentBlock] | None = None) -> CallToolR
     return CallToolResult(
         content=[TextContent(message), *(content or [])], is_error=True
     )
-
-
-def _or_unset(value: Any) -> Any:
-    return UNSET if value is None else value

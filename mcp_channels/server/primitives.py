@@ -1,0 +1,107 @@
+"""What tools, resources and prompts have in common: a function of the site."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
+
+import docstring_parser
+from django.core.exceptions import ImproperlyConfigured
+from msgspec import UNSET
+
+from mcp_channels.server.context import Context
+
+__all__ = ["Primitive", "or_unset"]
+
+_PERMISSION: Final = re.compile(r"\w+\.\w+")
+
+
+class Primitive:
+    """
+    A function that is offered under a name.
+
+    `permission` is a Django permission, "app_label.codename"; the primitive does not
+    exist for a client without it. `timeout` is in seconds, None for the setting.
+    `atomic` wraps a synchronous function in a transaction, None for ATOMIC_REQUESTS.
+    Raise ImproperlyConfigured when it cannot be offered.
+    """
+
+    kind: ClassVar[str]  # what it is called in messages to the site's developer
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str,
+        permission: str | None,
+        timeout: float | None,
+        atomic: bool | None,
+    ) -> None:
+        self.function = function
+        self.name = name
+        self.permission = permission
+        self.timeout = timeout
+        self.atomic = atomic
+        self.is_async = inspect.iscoroutinefunction(function)
+        if permission is not None and not _PERMISSION.fullmatch(permission):
+            raise ImproperlyConfigured(
+                f"{self.label}: permission {permission!r} is invalid: use "
+                f"'app_label.codename'."
+            )
+        if timeout is not None and timeout <= 0:
+            raise ImproperlyConfigured(
+                f"{self.label}: timeout must be more than 0 seconds."
+            )
+        if atomic and self.is_async:
+            raise ImproperlyConfigured(
+                f"{self.label}: an asynchronous function cannot be atomic, because "
+                f"Django's transactions are synchronous."
+            )
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
+            function
+        ):
+            raise ImproperlyConfigured(
+                f"{self.label}: a generator cannot be a {self.kind}. Return a list, "
+                f"and tell of the way with Context.progress()."
+            )
+        docstring = docstring_parser.parse(inspect.getdoc(function) or "")
+        self.description = (docstring.description or "").strip() or None
+        self.parameter_descriptions: Mapping[str, str] = {
+            parameter.arg_name: parameter.description
+            for parameter in docstring.params
+            if parameter.description
+        }
+
+    @property
+    def key(self) -> str:
+        """What clients tell it apart by."""
+        return self.name
+
+    @property
+    def label(self) -> str:
+        """What it is called in messages, such as "Tool 'refund'"."""
+        return f"{self.kind.capitalize()} {self.name!r}"
+
+    @property
+    def place(self) -> str:
+        """Where the function is defined, for messages to the site's developer."""
+        return f"{self.function.__module__}.{self.function.__qualname__}"
+
+    async def run(self, context: Context, keywords: dict[str, Any]) -> Any:
+        """Call the function, in a thread if it is synchronous. Raise what it does."""
+        workers = context.session.workers
+        if self.is_async:
+            value = await self.function(**keywords)
+            workers.clean_after_async()
+            return value
+        value = await workers.run(self._call, keywords, atomic=self.atomic)
+        # A synchronous wrapper around an asynchronous function looks like this.
+        return await value if inspect.isawaitable(value) else value
+
+    def _call(self, keywords: dict[str, Any]) -> Any:
+        return self.function(**keywords)
+
+
+def or_unset(value: Any) -> Any:
+    """Return UNSET for None, which is what a site leaves out."""
+    return UNSET if value is None else value
