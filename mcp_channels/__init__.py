@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mcp_channels.broadcast import publish
     from mcp_channels.protocol.content import (
         Annotations,
         AudioContent,
@@ -11,15 +12,44 @@ if TYPE_CHECKING:
         EmbeddedResource,
         Icon,
         ImageContent,
+        Resource,
         ResourceContents,
         ResourceLink,
         TextContent,
     )
-    from mcp_channels.protocol.errors import ProtocolError
-    from mcp_channels.protocol.types import CallToolResult
+    from mcp_channels.protocol.elicitation import (
+        CreateMessageResult,
+        ModelHint,
+        ModelPreferences,
+        SamplingMessage,
+        ToolChoice,
+    )
+    from mcp_channels.protocol.errors import ProtocolError, ResourceNotFound
+    from mcp_channels.protocol.types import (
+        CallToolResult,
+        GetPromptResult,
+        PromptMessage,
+        ReadResourceResult,
+        Root,
+    )
     from mcp_channels.server.context import Context
+    from mcp_channels.server.interaction import (
+        ClientRefused,
+        Declined,
+        Elicit,
+        ElicitURL,
+        ListRoots,
+        Sample,
+    )
     from mcp_channels.server.permissions import Identity
-    from mcp_channels.server.registry import Registry, registry, tool
+    from mcp_channels.server.registry import (
+        Registry,
+        prompt,
+        registry,
+        resource,
+        tool,
+    )
+    from mcp_channels.server.subscriptions import PrimitivesChanged, ResourceUpdated
     from mcp_channels.server.tools import ToolError
 
 __version__ = "0.1.0"
@@ -28,19 +58,41 @@ __all__ = [
     "Annotations",
     "AudioContent",
     "CallToolResult",
+    "ClientRefused",
     "ContentBlock",
     "Context",
+    "CreateMessageResult",
+    "Declined",
+    "Elicit",
+    "ElicitURL",
     "EmbeddedResource",
+    "GetPromptResult",
     "Icon",
     "Identity",
     "ImageContent",
+    "ListRoots",
+    "ModelHint",
+    "ModelPreferences",
+    "PrimitivesChanged",
+    "PromptMessage",
     "ProtocolError",
+    "ReadResourceResult",
     "Registry",
+    "Resource",
     "ResourceContents",
     "ResourceLink",
+    "ResourceNotFound",
+    "ResourceUpdated",
+    "Root",
+    "Sample",
+    "SamplingMessage",
     "TextContent",
+    "ToolChoice",
     "ToolError",
+    "prompt",
+    "publish",
     "registry",
+    "resource",
     "tool",
 ]
 
@@ -50,19 +102,41 @@ _MODULES = {
     "Annotations": "protocol.content",
     "AudioContent": "protocol.content",
     "CallToolResult": "protocol.types",
+    "ClientRefused": "server.interaction",
     "ContentBlock": "protocol.content",
     "Context": "server.context",
+    "CreateMessageResult": "protocol.elicitation",
+    "Declined": "server.interaction",
+    "Elicit": "server.interaction",
+    "ElicitURL": "server.interaction",
     "EmbeddedResource": "protocol.content",
+    "GetPromptResult": "protocol.types",
     "Icon": "protocol.content",
     "Identity": "server.permissions",
     "ImageContent": "protocol.content",
+    "ListRoots": "server.interaction",
+    "ModelHint": "protocol.elicitation",
+    "ModelPreferences": "protocol.elicitation",
+    "PrimitivesChanged": "server.subscriptions",
+    "PromptMessage": "protocol.types",
     "ProtocolError": "protocol.errors",
+    "ReadResourceResult": "protocol.types",
     "Registry": "server.registry",
+    "Resource": "protocol.content",
     "ResourceContents": "protocol.content",
     "ResourceLink": "protocol.content",
+    "ResourceNotFound": "protocol.errors",
+    "ResourceUpdated": "server.subscriptions",
+    "Root": "protocol.types",
+    "Sample": "server.interaction",
+    "SamplingMessage": "protocol.elicitation",
     "TextContent": "protocol.content",
+    "ToolChoice": "protocol.elicitation",
     "ToolError": "server.tools",
+    "prompt": "server.registry",
+    "publish": "broadcast",
     "registry": "server.registry",
+    "resource": "server.registry",
     "tool": "server.registry",
 }
 

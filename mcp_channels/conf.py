@@ -50,11 +50,13 @@ class Settings:
     MAX_REQUESTS_IN_FLIGHT: int | None = 64
     MAX_OUTBOX_FRAMES: int | None = 1_000  # waiting for a slow reader; then 1013
     MAX_OUTBOX_BYTES: int | None = 8 * 1024 * 1024
+    MAX_SUBSCRIPTIONS: int | None = 1_024  # URIs, and listens
     MAX_VIOLATIONS: int | None = 100  # malformed messages; one more closes, 1008
     IDLE_TIMEOUT: float | None = None  # seconds without a frame from the client; 1000
 
     # How it works
     CALL_TIMEOUT: float | None = 60.0  # seconds for a call that has no own timeout
+    INTERACTION_TIMEOUT: float | None = 600.0  # seconds for an answer of the client
     SYNC_THREADS: int = 32  # at most, for synchronous functions of one process
 
 
@@ -66,9 +68,10 @@ _AT_LEAST_ONE = (
     "MAX_REQUESTS_IN_FLIGHT",
     "MAX_OUTBOX_FRAMES",
     "MAX_OUTBOX_BYTES",
+    "MAX_SUBSCRIPTIONS",
     "SYNC_THREADS",
 )
-_MORE_THAN_NOTHING = ("CALL_TIMEOUT", "IDLE_TIMEOUT")
+_MORE_THAN_NOTHING = ("CALL_TIMEOUT", "IDLE_TIMEOUT", "INTERACTION_TIMEOUT")
 
 
 @cache

@@ -21,12 +21,15 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from msgspec import UNSET
 
 from mcp_channels.auth import Refused, authenticate, choose_subprotocol
+from mcp_channels.broadcast import join, leave
 from mcp_channels.conf import Settings, get_settings
 from mcp_channels.protocol.connection import Limits
-from mcp_channels.protocol.server import ServerDescription
+from mcp_channels.protocol.description import ServerDescription
 from mcp_channels.protocol.types import Implementation
+from mcp_channels.server.catalogue import Catalogue
 from mcp_channels.server.concurrency import get_workers
 from mcp_channels.server.dispatch import Dispatcher
+from mcp_channels.server.permissions import Identity
 from mcp_channels.server.registry import Registry, registry
 
 __all__ = ["MCPConsumer"]
@@ -61,6 +64,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
             if self._idle_timer is not None:
                 self._idle_timer.cancel()
             if self.dispatcher is not None:
+                leave(self.dispatcher)
                 await self.dispatcher.shut()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -82,26 +86,24 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
             await refuse(self.scope, self.base_send, exc)
             return
         settings = get_settings()
-        workers = get_workers(settings.SYNC_THREADS)
-        make_catalogue = partial(
-            self.registry.catalogue_for, identity, page_size=settings.PAGE_SIZE
-        )
-        if self.registry.needs_permissions:
-            catalogue = await workers.run(make_catalogue)
-        else:
-            catalogue = make_catalogue()
+        find_catalogue = partial(self._find_catalogue, identity)
+        catalogue = await find_catalogue()
         await self.accept(subprotocol)
         self.dispatcher = Dispatcher(
             description=_describe(self.registry, self.registry.revision, settings),
             limits=_limits(settings),
             identity=identity,
             catalogue=catalogue,
-            workers=workers,
+            find_catalogue=find_catalogue,
+            workers=get_workers(settings.SYNC_THREADS),
             send=self._send_frame,
             close=self.close,
             call_timeout=settings.CALL_TIMEOUT,
+            interaction_timeout=settings.INTERACTION_TIMEOUT,
             max_in_flight=settings.MAX_REQUESTS_IN_FLIGHT,
+            max_subscriptions=settings.MAX_SUBSCRIPTIONS,
         )
+        join(self.dispatcher)
         self._max_bytes = settings.MAX_FRAME_BYTES
         if settings.IDLE_TIMEOUT is not None:
             self._watch(settings.IDLE_TIMEOUT)
@@ -124,6 +126,16 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
     async def websocket_disconnect(self, message: WebSocketDisconnectEvent) -> None:
         """End; what is in flight is cancelled."""
         raise StopConsumer
+
+    async def _find_catalogue(self, identity: Identity) -> Catalogue:
+        """Return what `identity` sees now."""
+        settings = get_settings()
+        find = partial(
+            self.registry.catalogue_for, identity, page_size=settings.PAGE_SIZE
+        )
+        if self.registry.needs_permissions:
+            return await get_workers(settings.SYNC_THREADS).run(find)
+        return find()
 
     def _send_frame(self, text: str) -> Awaitable[None]:
         return self.base_send({"type": "websocket.send", "text": text, "bytes": None})

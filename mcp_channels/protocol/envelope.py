@@ -24,6 +24,7 @@ __all__ = [
     "LOG_LEVEL",
     "PROTOCOL_VERSION",
     "SERVER_INFO",
+    "SUBSCRIPTION_ID",
     "Envelope",
     "read_envelope",
     "read_meta",
@@ -36,6 +37,8 @@ CLIENT_INFO: Final = "io.modelcontextprotocol/clientInfo"
 LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 # The key of a result's `_meta`.
 SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
+# The key of the `_meta` of what is sent for a listen: its id.
+SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 
 _REQUIRED: Final = {PROTOCOL_VERSION, CLIENT_CAPABILITIES}
 _LEVELS: Final = ", ".join(LOGGING_LEVELS)

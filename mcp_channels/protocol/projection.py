@@ -285,9 +285,39 @@ _NESTED_CONTENT: Final[dict[type[Struct], tuple[str, ...]]] = {
     types.ResourceTemplate: ("annotations",),
 }
 
+
+def _project_form(
+    params: methods.ElicitRequestFormParams, revision: Revision
+) -> Struct:
+    """2025-06-18 knows defaults of booleans only, and names of choices as a list."""
+    if revision.rank >= _11.rank:
+        return params
+    schema = copy(params.requested_schema)
+    schema.properties = {
+        name: _project_property(member) for name, member in schema.properties.items()
+    }
+    params = copy(params)
+    params.requested_schema = schema
+    return params
+
+
+def _project_property(member: Any) -> Any:
+    if not isinstance(member, dict):
+        member = msgspec.to_builtins(member)
+    member = dict(member)
+    if member.get("type") != "boolean":
+        member.pop("default", None)
+    options = member.pop("oneOf", None)
+    if options is not None:
+        member["enum"] = [option["const"] for option in options]
+        member["enumNames"] = [option["title"] for option in options]
+    return member
+
+
 _REPLACE: Final[Mapping[type[Struct], Callable[[Any, Revision], Struct]]] = {
     content.AudioContent: _project_audio,
     content.ResourceLink: _project_link,
+    methods.ElicitRequestFormParams: _project_form,
     types.CallToolResult: _project_call_tool_result,
     types.Tool: _project_tool,
 }

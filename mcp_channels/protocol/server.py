@@ -12,10 +12,8 @@ whether another method exists is decided here, by the tables of `methods` and by
 offered.
 """
 
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from mcp_channels.protocol.connection import (
@@ -26,10 +24,11 @@ from mcp_channels.protocol.connection import (
     Limits,
     Request,
 )
+from mcp_channels.protocol.description import ServerDescription
 from mcp_channels.protocol.envelope import (
     CLIENT_CAPABILITIES,
     PROTOCOL_VERSION,
-    SERVER_INFO,
+    SUBSCRIPTION_ID,
     read_envelope,
     read_meta,
 )
@@ -64,8 +63,11 @@ from mcp_channels.protocol.methods import (
     InitializeRequestParams,
     LoggingMessageNotificationParams,
     Method,
+    NotificationParams,
     ProgressNotificationParams,
+    ResourceUpdatedNotificationParams,
     SetLevelRequestParams,
+    SubscriptionsAcknowledgedNotificationParams,
     find_request,
 )
 from mcp_channels.protocol.projection import SharedResult, project, project_result
@@ -74,10 +76,9 @@ from mcp_channels.protocol.types import (
     ClientCapabilities,
     DiscoverResult,
     EmptyResult,
-    Implementation,
     InitializeResult,
     LoggingLevel,
-    ServerCapabilities,
+    SubscriptionFilter,
 )
 from mcp_channels.protocol.versions import (
     LATEST_HANDSHAKE,
@@ -87,32 +88,7 @@ from mcp_channels.protocol.versions import (
     negotiate,
 )
 
-__all__ = ["ServerConnection", "ServerDescription"]
-
-
-@dataclass(frozen=True)
-class ServerDescription:
-    """What a server says of itself, and so which methods it offers."""
-
-    info: Implementation
-    capabilities: ServerCapabilities
-    instructions: str | UnsetType = UNSET
-    offered: frozenset[str] = field(init=False)  # capabilities by dotted name
-    stamp: dict[str, Any] = field(init=False)  # `_meta` of every modern result
-
-    def __post_init__(self) -> None:
-        offered = set[str]()
-        for name, capability in msgspec.to_builtins(self.capabilities).items():
-            offered.add(name)
-            if isinstance(capability, dict):
-                offered.update(
-                    f"{name}.{key}"
-                    for key in capability
-                    if capability[key] is not False
-                )
-        object.__setattr__(self, "offered", frozenset(offered))
-        info = Raw(msgspec.json.encode(self.info))
-        object.__setattr__(self, "stamp", {SERVER_INFO: info})
+__all__ = ["ServerConnection"]
 
 
 _NO_META: Final[dict[str, Any]] = {}
@@ -359,6 +335,13 @@ class ServerConnection(Connection):
 
     # Out
 
+    def send_request(self, method: str, params: Struct) -> RequestId:
+        """Ask the client of the handshake, in the words of its revision; a Response
+        event brings the answer under the returned id."""
+        if self._handshake is not None:
+            params = project(params, self._handshake.revision)
+        return super().send_request(method, params)
+
     def send_result(self, request: Request, result: Struct | SharedResult) -> None:
         """
         Answer `request`; do nothing when it was cancelled or answered before.
@@ -438,6 +421,29 @@ class ServerConnection(Connection):
         )
         return self._put_notice(encode_notification("notifications/message", params))
 
+    def send_acknowledged(self, request: Request, honoured: SubscriptionFilter) -> None:
+        """Say what a listen will hear of. MCP 2026-07-28,
+        basic/patterns/subscriptions: it is the first message of every listen."""
+        params = SubscriptionsAcknowledgedNotificationParams(
+            notifications=honoured, meta={SUBSCRIPTION_ID: request.id}
+        )
+        method = "notifications/subscriptions/acknowledged"
+        if self.is_open(request):
+            self._put(encode_notification(method, params))
+
+    def send_list_changed(self, kind: str, listen: Request | None) -> bool:
+        """Tell that a list of `kind` has changed: a listen, or for None the client of
+        the handshake. False when the outbox is full."""
+        params = NotificationParams(meta=_tag(listen))
+        frame = encode_notification(f"notifications/{kind}/list_changed", params)
+        return self._put_notice(frame)
+
+    def send_resource_updated(self, uri: str, listen: Request | None) -> bool:
+        """Tell that `uri` reads differently now; otherwise as send_list_changed()."""
+        params = ResourceUpdatedNotificationParams(uri=uri, meta=_tag(listen))
+        frame = encode_notification("notifications/resources/updated", params)
+        return self._put_notice(frame)
+
     def _encode(self, request: Request, result: Struct | SharedResult) -> str:
         revision, stamp = request.revision, self.description.stamp
         if isinstance(result, SharedResult):
@@ -476,3 +482,7 @@ _NOBODY: Final = Peer(ClientCapabilities())
 def _read_token(meta: dict[str, Any]) -> RequestId | None:
     token = meta.get("progressToken")
     return token if is_request_id(token) else None
+
+
+def _tag(listen: Request | None) -> dict[str, Any] | UnsetType:
+    return UNSET if listen is None else {SUBSCRIPTION_ID: listen.id}

@@ -1,28 +1,49 @@
 """What a function knows of the request that it answers, and can say meanwhile."""
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from msgspec import Raw, Struct
 
-from mcp_channels.protocol.connection import Request
+from mcp_channels.protocol.connection import Request, Response
+from mcp_channels.protocol.elicitation import CreateMessageResult, SamplingMessage
+from mcp_channels.protocol.errors import ProtocolError
 from mcp_channels.protocol.messages import RequestId
+from mcp_channels.protocol.methods import RequestParams
 from mcp_channels.protocol.server import ServerConnection
 from mcp_channels.protocol.types import (
     LOGGING_LEVELS,
     ClientCapabilities,
     Implementation,
     LoggingLevel,
+    Root,
 )
 from mcp_channels.server.concurrency import Workers
+from mcp_channels.server.interaction import (
+    Elicit,
+    ElicitURL,
+    Interaction,
+    ListRoots,
+    Question,
+    Sample,
+)
 from mcp_channels.server.permissions import Identity, User
 from mcp_channels.server.schemas import encode_value
 
 if TYPE_CHECKING:
     from mcp_channels.server.catalogue import Catalogue
+    from mcp_channels.server.subscriptions import Subscriptions
 
-__all__ = ["Context", "Session"]
+__all__ = ["Context", "Session", "current_context"]
+
+T = TypeVar("T")
+
+# Of the function that runs; None outside of one.
+current_context: ContextVar["Context | None"] = ContextVar(
+    "mcp_channels.current_context", default=None
+)
 
 
 class Session(Protocol):
@@ -32,12 +53,33 @@ class Session(Protocol):
     catalogue: "Catalogue"
     workers: Workers
     connection: ServerConnection
+    subscriptions: "Subscriptions"
 
     def post(self, send: Callable[..., bool], *arguments: Any) -> None:
         """Call `send` in the event loop, soon, from any thread."""
 
+    async def ask(
+        self, request: Request, method: str, params: RequestParams
+    ) -> Response:
+        """Ask the client over the socket, on behalf of `request`."""
+
+    async def refresh(self) -> None:
+        """See to it that the catalogue is that of now."""
+
+    def do(self, chore: Coroutine[Any, Any, None]) -> None:
+        """Run `chore` beside the requests, until the channel is gone."""
+
+    def wake(self) -> None:
+        """See to it that the outbox is drained, without waiting for it."""
+
+    def wait_for(self, answer: Coroutine[Any, Any, T]) -> T:
+        """Run `answer` in the event loop, from a thread, and return its result."""
+
     def expire_after(
-        self, seconds: float | None, request: Request, answer: Struct
+        self,
+        seconds: float | None,
+        request: Request,
+        answer: Struct | ProtocolError,
     ) -> None:
         """Answer `request` with `answer` and stop it, unless it ends in time; None
         for the time that the settings allow."""
@@ -51,11 +93,29 @@ class Context:
     from any thread, and until the function returns.
     """
 
-    __slots__ = ("request", "session")
+    __slots__ = ("_interaction", "request", "session")
 
     def __init__(self, request: Request, session: Session) -> None:
         self.request = request
         self.session = session
+        self._interaction: Interaction | None = None
+
+    @property
+    def interaction(self) -> Interaction:
+        """The questions of this request. Raise InvalidParams when it came with a state
+        that was not given for it."""
+        if self._interaction is None:
+            self._interaction = Interaction(self)
+        return self._interaction
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether the request came again, with answers of the client."""
+        params = self.request.params
+        return bool(
+            getattr(params, "request_state", None)
+            or getattr(params, "input_responses", None)
+        )
 
     @property
     def identity(self) -> Identity:
@@ -129,3 +189,82 @@ class Context:
             Raw(encode_value(data)),
             logger,
         )
+
+    # Questions to the client. In asynchronous functions use those that begin with an a.
+
+    async def aask(self, questions: Mapping[str, Question[Any]]) -> dict[str, Any]:
+        """
+        Ask the client several questions at once; return the answers by their keys.
+
+        In the modern era the function may run again from the top for each round: write
+        after the last question. Raise Declined when the user does not want to answer,
+        ClientRefused when the client does not, MissingClientCapability when it cannot.
+        """
+        return await self.interaction.ask(questions)
+
+    def ask(self, questions: Mapping[str, Question[Any]]) -> dict[str, Any]:
+        """See aask()."""
+        return self.session.wait_for(self.aask(questions))
+
+    async def aelicit(self, message: str, form: Any, *, key: str | None = None) -> Any:
+        """
+        Ask the user to fill in `form`, and return the answer as its type.
+
+        See Elicit for what a form can be, and aask() for what is raised. `key` names
+        the question on the wire.
+        """
+        return await self._ask_one(Elicit(message, form), key)
+
+    def elicit(self, message: str, form: Any, *, key: str | None = None) -> Any:
+        """See aelicit()."""
+        return self.session.wait_for(self.aelicit(message, form, key=key))
+
+    async def aelicit_url(
+        self, message: str, url: str, *, key: str | None = None
+    ) -> None:
+        """Ask the user to open a page. See ElicitURL, and aask() for what is raised."""
+        await self._ask_one(ElicitURL(message, url), key)
+
+    def elicit_url(self, message: str, url: str, *, key: str | None = None) -> None:
+        """See aelicit_url()."""
+        self.session.wait_for(self.aelicit_url(message, url, key=key))
+
+    async def asample(
+        self,
+        messages: str | list[SamplingMessage],
+        *,
+        max_tokens: int,
+        key: str | None = None,
+        **options: Any,
+    ) -> CreateMessageResult:
+        """Ask the client's model. See Sample for the options, and aask() for what is
+        raised."""
+        question = Sample(messages, max_tokens=max_tokens, **options)
+        result: CreateMessageResult = await self._ask_one(question, key)
+        return result
+
+    def sample(
+        self,
+        messages: str | list[SamplingMessage],
+        *,
+        max_tokens: int,
+        key: str | None = None,
+        **options: Any,
+    ) -> CreateMessageResult:
+        """See asample()."""
+        answer = self.asample(messages, max_tokens=max_tokens, key=key, **options)
+        return self.session.wait_for(answer)
+
+    async def alist_roots(self, *, key: str | None = None) -> list[Root]:
+        """Ask which folders the client may work with; see aask() for what is raised."""
+        roots: list[Root] = await self._ask_one(ListRoots(), key)
+        return roots
+
+    def list_roots(self, *, key: str | None = None) -> list[Root]:
+        """See alist_roots()."""
+        return self.session.wait_for(self.alist_roots(key=key))
+
+    async def _ask_one(self, question: Question[Any], key: str | None) -> Any:
+        if key is None:
+            key = self.interaction.next_key()
+        return (await self.aask({key: question}))[key]

@@ -12,33 +12,67 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 
-from mcp_channels.protocol.connection import Cancelled, Closing, Limits, Request
+from mcp_channels.protocol.connection import (
+    Cancelled,
+    Closing,
+    Limits,
+    Request,
+    Response,
+)
+from mcp_channels.protocol.description import ServerDescription
 from mcp_channels.protocol.errors import (
     InternalError,
     InvalidRequest,
     ProtocolError,
 )
+from mcp_channels.protocol.messages import RequestId
+from mcp_channels.protocol.methods import RequestParams
 from mcp_channels.protocol.projection import SharedResult
-from mcp_channels.protocol.server import ServerConnection, ServerDescription
+from mcp_channels.protocol.server import ServerConnection
 from mcp_channels.server.catalogue import Catalogue
+from mcp_channels.server.completion import complete
 from mcp_channels.server.concurrency import Workers
 from mcp_channels.server.context import Context
+from mcp_channels.server.interaction import ClientRefused, InputRequired
 from mcp_channels.server.permissions import Identity
+from mcp_channels.server.prompts import get_prompt, list_prompts
+from mcp_channels.server.resources import (
+    list_resource_templates,
+    list_resources,
+    read_resource,
+)
+from mcp_channels.server.subscriptions import (
+    Subscriptions,
+    listen,
+    subscribe,
+    unsubscribe,
+)
 from mcp_channels.server.tools import call_tool, list_tools
 
 __all__ = ["HANDLERS", "Dispatcher"]
 
 logger = logging.getLogger("mcp_channels")
 
+T = TypeVar("T")
+
 Handler = Callable[[Context, Any], Awaitable[Struct | SharedResult]]
 
 HANDLERS: Final[Mapping[str, Handler]] = {
-    "tools/list": list_tools,
+    "completion/complete": complete,
+    "prompts/get": get_prompt,
+    "prompts/list": list_prompts,
+    "resources/list": list_resources,
+    "resources/read": read_resource,
+    "resources/subscribe": subscribe,
+    "resources/templates/list": list_resource_templates,
+    "resources/unsubscribe": unsubscribe,
+    "subscriptions/listen": listen,
     "tools/call": call_tool,
+    "tools/list": list_tools,
 }
 
 # Reports of one connection that wait for the event loop. A thread may make them faster
@@ -73,11 +107,14 @@ class Dispatcher:
         limits: Limits,
         identity: Identity,
         catalogue: Catalogue,
+        find_catalogue: Callable[[], Awaitable[Catalogue]],
         workers: Workers,
         send: Callable[[str], Awaitable[None]],
         close: Callable[[int, str], Awaitable[None]],
         call_timeout: float | None,
+        interaction_timeout: float | None,
         max_in_flight: int | None,
+        max_subscriptions: int | None,
     ) -> None:
         self.connection = ServerConnection(description, limits)
         self.identity = identity
@@ -86,11 +123,17 @@ class Dispatcher:
         self._send = send
         self._close = close
         self._call_timeout = call_timeout
+        self._interaction_timeout = interaction_timeout
         self._max_in_flight = max_in_flight
+        self._find_catalogue = find_catalogue
+        self.subscriptions = Subscriptions(self, limit=max_subscriptions)
+        # Answers that requests wait for, by the id of the question.
+        self._questions: dict[RequestId, tuple[Request, asyncio.Future[Response]]] = {}
+        self._initialized = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._tasks: dict[Request, asyncio.Task[None]] = {}
-        self._deadlines: dict[Request, tuple[float, Struct]] = {}
+        self._deadlines: dict[Request, tuple[float, Struct | ProtocolError]] = {}
         self._timer: asyncio.TimerHandle | None = None  # for the first of them
         self._chores = set[asyncio.Task[None]]()
         self._is_draining = False
@@ -109,13 +152,20 @@ class Dispatcher:
             if isinstance(event, Request):
                 self._start(event)
             elif isinstance(event, Cancelled):
-                self._cancel(event)
-        self._wake()
+                self._stop(event.request)
+            elif isinstance(event, Response):
+                _, answer = self._questions.pop(event.id)
+                if not answer.done():
+                    answer.set_result(event)
+            else:
+                self._initialized.set()
+                self.subscriptions.release()
+        self.wake()
 
     def close(self, code: int, reason: str) -> None:
         """Close the channel with a WebSocket close code, after what is due."""
         self.connection.close(code, reason)
-        self._wake()
+        self.wake()
 
     @property
     def is_busy(self) -> bool:
@@ -125,7 +175,10 @@ class Dispatcher:
     async def shut(self) -> None:
         """Stop everything, because the channel is gone."""
         self._is_closing = True
+        self.subscriptions.shut()
         self.connection.abandon()
+        for _, answer in self._questions.values():
+            answer.cancel()
         tasks = {*self._tasks.values(), *self._chores}
         for task in tasks:
             task.cancel()
@@ -144,7 +197,7 @@ class Dispatcher:
         faster than the loop can take it, the oldest are lost."""
         if threading.get_ident() == self._thread:
             send(*arguments)
-            self._wake()
+            self.wake()
             return
         with self._posting:
             self._posted.append((send, arguments))
@@ -158,18 +211,70 @@ class Dispatcher:
             logger.debug("Report after the event loop was closed")
 
     def expire_after(
-        self, seconds: float | None, request: Request, answer: Struct
+        self,
+        seconds: float | None,
+        request: Request,
+        answer: Struct | ProtocolError,
     ) -> None:
         """Answer `request` with `answer` and stop it, unless it ends within `seconds`;
         None for the time that calls have in general."""
         if seconds is None:
             seconds = self._call_timeout
         if seconds is not None:
-            deadline = self.loop.time() + seconds
-            self._deadlines[request] = deadline, answer
-            # One timer serves all requests: a timer each would cost more than a call.
-            if self._timer is None or deadline < self._timer.when():
-                self._set_timer(deadline)
+            self._set_deadline(request, self.loop.time() + seconds, answer)
+
+    async def ask(
+        self, request: Request, method: str, params: RequestParams
+    ) -> Response:
+        """
+        Ask the client over the socket, on behalf of `request`, whose own time stands
+        still meanwhile.
+
+        Raise ClientRefused when no answer comes in the time for it.
+        """
+        deadline, asked = self._deadlines.pop(request, None), self.loop.time()
+        try:
+            async with asyncio.timeout(self._interaction_timeout):
+                # "The server SHOULD NOT send requests other than pings" before.
+                await self._initialized.wait()
+                return await self._ask(request, method, params)
+        except TimeoutError:
+            raise ClientRefused("The client gave no answer in time.") from None
+        finally:
+            if deadline is not None and self.connection.is_open(request):
+                waited = self.loop.time() - asked
+                self._set_deadline(request, deadline[0] + waited, deadline[1])
+
+    async def _ask(
+        self, request: Request, method: str, params: RequestParams
+    ) -> Response:
+        if not self.connection.is_open(request):
+            raise ClientRefused("The request is over.")
+        id = self.connection.send_request(method, params)
+        answer: asyncio.Future[Response] = self.loop.create_future()
+        self._questions[id] = request, answer
+        self.wake()
+        try:
+            return await answer
+        finally:
+            if self._questions.pop(id, None) is not None:
+                self.connection.forget(id, "No answer is needed any more")
+                self.wake()
+
+    def wait_for(self, answer: Coroutine[Any, Any, T]) -> T:
+        """Run `answer` in the event loop, from a thread, and return its result. Raise
+        RuntimeError in the event loop, which would wait for itself."""
+        if threading.get_ident() == self._thread:
+            answer.close()
+            raise RuntimeError(
+                "An asynchronous function must use the method that begins with an a, "
+                "such as await context.aelicit()."
+            )
+        return asyncio.run_coroutine_threadsafe(answer, self.loop).result()
+
+    async def refresh(self) -> None:
+        """See to it that the catalogue is that of now."""
+        self.catalogue = await self._find_catalogue()
 
     # Requests
 
@@ -191,14 +296,20 @@ class Dispatcher:
         connection = self.connection
         try:
             handler = HANDLERS[request.method]
-            result = await handler(Context(request, self), request.params)
+            context = Context(request, self)
+            if getattr(request.params, "request_state", None):
+                # A state that was tampered with is refused, even if nobody asks.
+                context.interaction  # noqa: B018
+            result = await handler(context, request.params)
             connection.send_result(request, result)
+        except InputRequired as exc:
+            connection.send_result(request, exc.result)
         except ProtocolError as exc:
             connection.send_error(request, exc)
         except asyncio.CancelledError:
             # Still open: nobody but the handler itself can have raised it.
             connection.send_error(request, InternalError())
-            self._wake()
+            self.wake()
             raise
         except (Exception, SystemExit):
             # Its text may hold anything; the peer learns that it failed.
@@ -210,10 +321,7 @@ class Dispatcher:
         if connection.closing is None:
             await self._drain()
         else:
-            self._wake()
-
-    def _cancel(self, event: Cancelled) -> None:
-        self._stop(event.request)
+            self.wake()
 
     def _stop(self, request: Request) -> None:
         task = self._tasks.get(request)
@@ -221,6 +329,18 @@ class Dispatcher:
             # It may not have begun, and then never does.
             task.add_done_callback(lambda _: self._tasks.pop(request, None))
             task.cancel()
+        for asker, answer in list(self._questions.values()):
+            if asker is request:
+                # Its thread, if it has one, waits for this.
+                answer.cancel()
+
+    def _set_deadline(
+        self, request: Request, deadline: float, answer: Struct | ProtocolError
+    ) -> None:
+        self._deadlines[request] = deadline, answer
+        # One timer serves all requests: a timer each would cost more than a call.
+        if self._timer is None or deadline < self._timer.when():
+            self._set_timer(deadline)
 
     def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
@@ -235,11 +355,14 @@ class Dispatcher:
             if deadline <= now:
                 del self._deadlines[request]
                 logger.warning("%s did not finish in time", request.method)
-                self.connection.send_result(request, answer)
+                if isinstance(answer, ProtocolError):
+                    self.connection.send_error(request, answer)
+                else:
+                    self.connection.send_result(request, answer)
                 self._stop(request)
         if self._deadlines:
             self._set_timer(min(deadline for deadline, _ in self._deadlines.values()))
-        self._wake()
+        self.wake()
 
     def _send_posted(self) -> None:
         with self._posting:
@@ -248,21 +371,22 @@ class Dispatcher:
             self._is_posted = False
         for send, arguments in posted:
             send(*arguments)
-        self._wake()
+        self.wake()
 
     # The outbox
 
-    def _wake(self) -> None:
-        """See to it that the outbox is drained, without waiting for it."""
+    def wake(self) -> None:
+        """See to it that the outbox is drained, or the channel closed, without waiting
+        for it."""
         closing = self.connection.closing
         if closing is not None:
             if not self._is_closing:
                 self._is_closing = True
-                self._do(self._finish(closing))
+                self.do(self._finish(closing))
         elif self.connection.has_frames and not self._is_draining:
-            self._do(self._drain())
+            self.do(self._drain())
 
-    def _do(self, chore: Coroutine[Any, Any, None]) -> None:
+    def do(self, chore: Coroutine[Any, Any, None]) -> None:
         task = asyncio.Task(chore, loop=self.loop, **_START)
         if not task.done():
             self._chores.add(task)

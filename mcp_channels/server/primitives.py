@@ -9,7 +9,7 @@ import docstring_parser
 from django.core.exceptions import ImproperlyConfigured
 from msgspec import UNSET
 
-from mcp_channels.server.context import Context
+from mcp_channels.server.context import Context, current_context
 
 __all__ = ["Primitive", "or_unset"]
 
@@ -27,6 +27,7 @@ class Primitive:
     """
 
     kind: ClassVar[str]  # what it is called in messages to the site's developer
+    definition: Any  # what clients are told of it, a noun of `types`
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Primitive:
 
     async def run(self, context: Context, keywords: dict[str, Any]) -> Any:
         """Call the function, in a thread if it is synchronous. Raise what it does."""
+        current_context.set(context)
         workers = context.session.workers
         if self.is_async:
             value = await self.function(**keywords)

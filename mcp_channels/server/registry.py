@@ -11,19 +11,34 @@ What the site's code offers: names and their primitives.
 Django starts.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final, TypeVar, overload
 
 from django.core.exceptions import ImproperlyConfigured
 
-from mcp_channels.protocol.types import ServerCapabilities, ToolsCapability
+from mcp_channels.protocol.types import (
+    PromptsCapability,
+    ResourcesCapability,
+    ServerCapabilities,
+    ToolsCapability,
+)
 from mcp_channels.server.catalogue import Catalogue
 from mcp_channels.server.permissions import Identity, may_see
+from mcp_channels.server.primitives import Primitive
+from mcp_channels.server.prompts import Prompt
+from mcp_channels.server.resources import Resource, ResourceTemplate, make_resource
 from mcp_channels.server.tools import Tool
 
-__all__ = ["AlreadyRegistered", "NotRegistered", "Registry", "registry", "tool"]
+__all__ = [
+    "AlreadyRegistered",
+    "NotRegistered",
+    "Registry",
+    "prompt",
+    "registry",
+    "resource",
+    "tool",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -40,17 +55,22 @@ class NotRegistered(LookupError):
 
 
 class Registry:
-    """The primitives of a server, by kind and name."""
+    """The primitives of a server, by kind and key."""
 
     def __init__(self) -> None:
-        self._tools: dict[str, Tool] = {}
+        self._primitives: dict[tuple[str, str], Primitive] = {}
         self._revision = 0
         self._catalogue = lru_cache(_KEPT_CATALOGUES)(self._make_catalogue)
 
     @property
+    def primitives(self) -> Collection[Primitive]:
+        """All of them."""
+        return self._primitives.values()
+
+    @property
     def tools(self) -> Mapping[str, Tool]:
         """The tools by name."""
-        return MappingProxyType(self._tools)
+        return {p.name: p for p in self.primitives if isinstance(p, Tool)}
 
     @property
     def revision(self) -> int:
@@ -60,10 +80,19 @@ class Registry:
     @property
     def capabilities(self) -> ServerCapabilities:
         """What a server with this registry can say it offers."""
+        # The same for all, so that it tells nobody of primitives that are hidden.
+        kinds = {kind for kind, _ in self._primitives}
         capabilities = ServerCapabilities(logging={})
-        if self._tools:
-            # The same for all, so that it tells nobody of tools that are hidden.
-            capabilities.tools = ToolsCapability()
+        if Tool.kind in kinds:
+            capabilities.tools = ToolsCapability(list_changed=True)
+        if kinds & {Resource.kind, ResourceTemplate.kind}:
+            capabilities.resources = ResourcesCapability(
+                subscribe=True, list_changed=True
+            )
+        if Prompt.kind in kinds:
+            capabilities.prompts = PromptsCapability(list_changed=True)
+        if kinds & {Prompt.kind, ResourceTemplate.kind}:
+            capabilities.completions = {}
         return capabilities
 
     @overload
@@ -81,31 +110,62 @@ class Registry:
         The options are those of Tool. Raise AlreadyRegistered when the name is taken,
         ImproperlyConfigured when the function cannot be a tool.
         """
-        if function is None:
-            return lambda function: self._register(function, options)
-        return self._register(function, options)
+        return self._decorate(Tool, function, options)
 
-    def add(self, tool: Tool) -> None:
-        """Register a tool. Raise AlreadyRegistered when the name is taken."""
-        other = self._tools.get(tool.name)
+    @overload
+    def prompt(self, function: Function, /) -> Function: ...
+
+    @overload
+    def prompt(
+        self, function: None = None, /, **options: Any
+    ) -> Callable[[Function], Function]: ...
+
+    def prompt(self, function: Any = None, /, **options: Any) -> Any:
+        """
+        Register a function as a prompt, and return the function as it is.
+
+        The options are those of Prompt. Raises as tool() does.
+        """
+        return self._decorate(Prompt, function, options)
+
+    def resource(self, uri: str, /, **options: Any) -> Callable[[Function], Function]:
+        """
+        Register a function as a resource, and return the function as it is.
+
+        With variables in `uri` it is a template. The options are those of Resource and
+        of ResourceTemplate. Raises as tool() does.
+        """
+
+        def register(function: Function) -> Function:
+            self.add(make_resource(function, uri, **options))
+            return function
+
+        return register
+
+    def add(self, primitive: Primitive) -> None:
+        """Register a primitive. Raise AlreadyRegistered when its key is taken."""
+        place = primitive.kind, primitive.key
+        other = self._primitives.get(place)
         if other is not None:
             raise AlreadyRegistered(
-                f"Two tools are called {tool.name!r}: {other.place} and {tool.place}. "
-                f"Give one another name, as in @tool(name=...)."
+                f"Two {primitive.kind}s are called {primitive.key!r}: {other.place} "
+                f"and {primitive.place}. Give one another name, as in "
+                f"@{primitive.kind.partition(' ')[0]}(name=...)."
             )
-        self._tools[tool.name] = tool
+        self._primitives[place] = primitive
         self._revision += 1
 
-    def remove(self, name: str) -> None:
-        """Take a tool away. Raise NotRegistered when there is none of this name."""
-        if self._tools.pop(name, None) is None:
-            raise NotRegistered(f"No tool is called {name!r}.")
+    def remove(self, key: str, *, kind: str = Tool.kind) -> None:
+        """Take a primitive away. Raise NotRegistered when there is none of this kind
+        and key."""
+        if self._primitives.pop((kind, key), None) is None:
+            raise NotRegistered(f"No {kind} is called {key!r}.")
         self._revision += 1
 
     @property
     def needs_permissions(self) -> bool:
         """Whether what is seen depends on who looks."""
-        return any(tool.permission is not None for tool in self._tools.values())
+        return any(p.permission is not None for p in self.primitives)
 
     def catalogue_for(self, identity: Identity, *, page_size: int) -> Catalogue:
         """
@@ -114,19 +174,28 @@ class Registry:
         May read the database if needs_permissions: then call it from synchronous code.
         """
         visible = tuple(
-            name for name, tool in self._tools.items() if may_see(identity, tool)
+            place
+            for place, primitive in self._primitives.items()
+            if may_see(identity, primitive)
         )
         return self._catalogue(visible, page_size, self._revision)
 
     def _make_catalogue(
-        self, visible: tuple[str, ...], page_size: int, revision: int
+        self, visible: tuple[tuple[str, str], ...], page_size: int, revision: int
     ) -> Catalogue:
-        return Catalogue((self._tools[name] for name in visible), page_size=page_size)
+        return Catalogue(
+            [self._primitives[place] for place in visible], page_size=page_size
+        )
 
-    def _register(self, function: Function, options: dict[str, Any]) -> Function:
-        self.add(Tool(function, **options))
-        return function
+    def _decorate(self, kind: Any, function: Any, options: dict[str, Any]) -> Any:
+        def register(function: Function) -> Function:
+            self.add(kind(function, **options))
+            return function
+
+        return register if function is None else register(function)
 
 
 registry: Final = Registry()
 tool = registry.tool
+prompt = registry.prompt
+resource = registry.resource

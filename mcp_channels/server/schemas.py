@@ -38,7 +38,15 @@ from mcp_channels.protocol.projection import RootValue, has_object_root
 from mcp_channels.protocol.types import CallToolResult
 from mcp_channels.server.violations import Violations, describe_failure
 
-__all__ = ["Arguments", "ArgumentsError", "Returned", "encode_value"]
+__all__ = [
+    "Arguments",
+    "ArgumentsError",
+    "Returned",
+    "convert_value",
+    "encode_value",
+    "schema_of",
+    "type_hints",
+]
 
 JSONSchema = dict[str, Any]
 
@@ -134,7 +142,7 @@ class Arguments:
     def _parameters(
         self, function: Callable[..., Any], skip: type
     ) -> dict[str, inspect.Parameter]:
-        hints = _type_hints(function)
+        hints = type_hints(function)
         parameters = {}
         for name, parameter in inspect.signature(function).parameters.items():
             if parameter.kind is parameter.POSITIONAL_ONLY:
@@ -178,7 +186,7 @@ class Arguments:
         parameters: dict[str, inspect.Parameter],
         descriptions: Mapping[str, str],
     ) -> JSONSchema:
-        schema = _schema_of(struct, self._label)
+        schema = schema_of(struct, self._label)
         del schema["title"]
         if not schema["required"]:
             del schema["required"]
@@ -215,7 +223,7 @@ class Returned:
         self.schema: JSONSchema | None = None
         self._decoder: msgspec.json.Decoder[Any] | None = None
         self._violations: Violations | None = None
-        annotation = _type_hints(function).get("return", Any)
+        annotation = type_hints(function).get("return", Any)
         if schema is not None:
             self.schema = schema
             self._violations = Violations(schema, label=f"{self._label}: output_schema")
@@ -226,7 +234,7 @@ class Returned:
                 f"what they are. Return ImageContent, AudioContent or EmbeddedResource."
             )
         elif structured and not _is_content(annotation):
-            self.schema = _schema_of(annotation, self._label)
+            self.schema = schema_of(annotation, self._label)
             self._decoder = msgspec.json.Decoder(annotation, dec_hook=_decode_custom)
 
     def to_result(self, value: Any) -> CallToolResult:
@@ -300,6 +308,15 @@ def encode_value(value: Any) -> bytes:
     return _ENCODER.encode(value)
 
 
+def convert_value(value: Any, type: Any, *, strict: bool = True) -> Any:
+    """
+    Return decoded JSON as `type`; unless `strict`, text may stand for numbers.
+
+    Raise msgspec.ValidationError when it does not fit.
+    """
+    return msgspec.convert(value, type, strict=strict, dec_hook=_decode_custom)
+
+
 def _encode_custom(value: Any) -> Any:
     if isinstance(value, Promise):
         return str(value)
@@ -330,8 +347,9 @@ def _is_pydantic(type: Any) -> bool:
     return hasattr(type, "model_json_schema") and hasattr(type, "model_validate")
 
 
-def _schema_of(type: Any, label: str) -> JSONSchema:
-    """Return the schema of `type`, its root not a reference."""
+def schema_of(type: Any, label: str) -> JSONSchema:
+    """Return the schema of `type`, its root not a reference. Raise
+    ImproperlyConfigured when there is none; `label` says whose type it is."""
     try:
         schema = msgspec.json.schema(type, schema_hook=_describe_custom)
     except (TypeError, NotImplementedError) as exc:
@@ -376,7 +394,9 @@ def _hoist(schema: Any, definitions: JSONSchema, label: str) -> None:
             _hoist(member, definitions, label)
 
 
-def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
+def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of `function`. Raise ImproperlyConfigured when one of them
+    cannot be looked up."""
     try:
         return get_type_hints(function, include_extras=True)
     except NameError as exc:

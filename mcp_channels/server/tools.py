@@ -19,6 +19,7 @@ from mcp_channels.protocol.methods import CallToolRequestParams, PaginatedReques
 from mcp_channels.protocol.projection import SharedResult
 from mcp_channels.protocol.types import CallToolResult, ToolAnnotations
 from mcp_channels.server.context import Context
+from mcp_channels.server.interaction import ClientRefused
 from mcp_channels.server.primitives import Primitive, or_unset
 from mcp_channels.server.schemas import Arguments, ArgumentsError, Returned
 
@@ -141,6 +142,8 @@ class Tool(Primitive):
             return self._returned.to_result(await self.run(context, keywords))
         except ToolError as exc:
             return _error(exc.message, exc.content)
+        except ClientRefused as exc:
+            return _error(str(exc))
         except ProtocolError:
             raise
         except (Exception, SystemExit):

@@ -1,0 +1,254 @@
+"""
+Events, and who is told of them.
+
+A client with a handshake subscribes to URIs and is told of changed lists unasked; MCP
+2026-07-28 opens listens, each with a filter, and tags what it sends for one with the
+listen's id. MCP 2025-11-25, server/resources; MCP 2026-07-28,
+basic/patterns/subscriptions.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from msgspec import UnsetType
+
+from mcp_channels.protocol.connection import Request
+from mcp_channels.protocol.envelope import SUBSCRIPTION_ID
+from mcp_channels.protocol.errors import InvalidRequest, ResourceNotFound
+from mcp_channels.protocol.methods import (
+    SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
+    UnsubscribeRequestParams,
+)
+from mcp_channels.protocol.types import (
+    EmptyResult,
+    SubscriptionFilter,
+    SubscriptionsListenResult,
+)
+
+if TYPE_CHECKING:
+    from mcp_channels.server.context import Context, Session
+
+__all__ = [
+    "Event",
+    "PrimitivesChanged",
+    "ResourceUpdated",
+    "Subscriptions",
+    "listen",
+    "subscribe",
+    "unsubscribe",
+]
+
+Kind: TypeAlias = Literal["tools", "prompts", "resources"]
+
+
+@dataclass(frozen=True, slots=True)
+class PrimitivesChanged:
+    """A list has other items than before, or says something else of them."""
+
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceUpdated:
+    """Reading this URI gives something else than before."""
+
+    uri: str
+
+
+Event: TypeAlias = PrimitivesChanged | ResourceUpdated
+
+# Seconds that events are collected: long enough to coalesce the rows of one save, too
+# short to be noticed.
+_COLLECTED: Final = 0.05
+# Seconds until a client whose outbox was full is told again.
+_RETRIED: Final = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class _Listen:
+    """One open subscriptions/listen."""
+
+    request: Request
+    honoured: SubscriptionFilter
+    uris: frozenset[str]
+    ended: asyncio.Event
+
+    def wants(self, event: Event) -> bool:
+        if isinstance(event, ResourceUpdated):
+            return event.uri in self.uris
+        return getattr(self.honoured, f"{event.kind}_list_changed") is True
+
+
+class Subscriptions:
+    """What one connection wants to hear of: at most `limit` URIs and listens, None
+    for any number."""
+
+    def __init__(self, session: "Session", *, limit: int | None) -> None:
+        self._session = session
+        self._limit = limit
+        self._uris: set[str] = set()  # of a client with a handshake
+        self._listens: dict[Request, _Listen] = {}
+        self._pending: dict[Event, None] = {}  # a set that keeps its order
+        self._held: dict[Event, None] = {}  # until the handshake is over
+        self._timer: asyncio.TimerHandle | None = None
+
+    # Of the client
+
+    def subscribe(self, uri: str) -> None:
+        """Tell of `uri` from now on. Raise ResourceNotFound when it does not exist,
+        InvalidRequest when there are too many."""
+        if self._session.catalogue.find_resource(uri) is None:
+            raise ResourceNotFound(uri)
+        if uri not in self._uris:
+            self._check_limit(1)
+            self._uris.add(uri)
+
+    def unsubscribe(self, uri: str) -> None:
+        """Tell of `uri` no more."""
+        self._uris.discard(uri)
+
+    async def listen(self, request: Request, wanted: SubscriptionFilter) -> None:
+        """
+        Tell of what `wanted` names and is offered, until end() or a cancellation.
+
+        Raise InvalidRequest when there are too many.
+        """
+        listen = self._open(request, wanted)
+        self._listens[request] = listen
+        # "The first message MUST be the acknowledgement": nothing can come between.
+        self._session.connection.send_acknowledged(request, listen.honoured)
+        self._session.wake()
+        try:
+            await listen.ended.wait()
+        finally:
+            del self._listens[request]
+
+    def end(self) -> None:
+        """Let every listen end with its result."""
+        for listen in self._listens.values():
+            listen.ended.set()
+
+    # Of the site
+
+    def notify(self, event: Event) -> None:
+        """Tell the client of `event`, soon, if it wants to hear of it. Call it in the
+        event loop."""
+        self._pending[event] = None
+        self._schedule(_COLLECTED)
+
+    def release(self) -> None:
+        """Tell what was held back until the handshake was over."""
+        for event in self._held:
+            self.notify(event)
+        self._held.clear()
+
+    def shut(self) -> None:
+        """Forget everything, because the channel is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._pending.clear()
+        self._held.clear()
+
+    def _open(self, request: Request, wanted: SubscriptionFilter) -> _Listen:
+        offered = self._session.connection.description.offered
+        catalogue = self._session.catalogue
+        uris = []
+        if not isinstance(wanted.resource_subscriptions, UnsetType):
+            # Missing and hidden look the same: neither is acknowledged.
+            uris = [
+                uri
+                for uri in dict.fromkeys(wanted.resource_subscriptions)
+                if catalogue.find_resource(uri) is not None
+            ]
+        self._check_limit(1 + len(uris))
+        honoured = SubscriptionFilter()
+        for kind in _KINDS:
+            name = f"{kind}_list_changed"
+            if getattr(wanted, name) is True and f"{kind}.listChanged" in offered:
+                setattr(honoured, name, True)
+        if uris:
+            honoured.resource_subscriptions = uris
+        return _Listen(request, honoured, frozenset(uris), asyncio.Event())
+
+    def _check_limit(self, more: int) -> None:
+        if self._limit is None:
+            return
+        count = len(self._uris) + more
+        count += sum(1 + len(listen.uris) for listen in self._listens.values())
+        if count > self._limit:
+            raise InvalidRequest(f"There may be {self._limit} subscriptions")
+
+    def _schedule(self, seconds: float) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(seconds, self._start_telling)
+
+    def _start_telling(self) -> None:
+        self._timer = None
+        self._session.do(self._tell())
+
+    async def _tell(self) -> None:
+        events = list(self._pending)
+        self._pending.clear()
+        if any(isinstance(event, PrimitivesChanged) for event in events):
+            await self._session.refresh()
+        for event in events:
+            if not self._deliver(event):
+                # The outbox is full: news can wait, answers cannot.
+                self._pending[event] = None
+        if self._pending:
+            self._schedule(_RETRIED)
+        self._session.wake()
+
+    def _deliver(self, event: Event) -> bool:
+        """Send what is due for `event`; False when some of it found no room."""
+        connection = self._session.connection
+        if isinstance(event, ResourceUpdated):
+            # What may be seen is decided now, not when it was subscribed to.
+            if self._session.catalogue.find_resource(event.uri) is None:
+                return True
+            send = partial(connection.send_resource_updated, event.uri)
+            is_subscribed = event.uri in self._uris
+        else:
+            send = partial(connection.send_list_changed, event.kind)
+            is_subscribed = True
+        is_sent = True
+        handshake = connection.handshake
+        if handshake is not None and is_subscribed:
+            if handshake.is_complete:
+                is_sent = send(None)
+            else:
+                self._held[event] = None
+        for listen in self._listens.values():
+            if listen.wants(event):
+                is_sent = send(listen.request) and is_sent
+        return is_sent
+
+
+_KINDS: Final = ("tools", "prompts", "resources")
+
+
+async def subscribe(context: "Context", params: SubscribeRequestParams) -> EmptyResult:
+    """Answer resources/subscribe. Raise ResourceNotFound for what does not exist."""
+    context.session.subscriptions.subscribe(params.uri)
+    return EmptyResult()
+
+
+async def unsubscribe(
+    context: "Context", params: UnsubscribeRequestParams
+) -> EmptyResult:
+    """Answer resources/unsubscribe, also for what was not subscribed to."""
+    context.session.subscriptions.unsubscribe(params.uri)
+    return EmptyResult()
+
+
+async def listen(
+    context: "Context", params: SubscriptionsListenRequestParams
+) -> SubscriptionsListenResult:
+    """Answer subscriptions/listen, when it ends."""
+    request = context.request
+    await context.session.subscriptions.listen(request, params.notifications)
+    return SubscriptionsListenResult(meta={SUBSCRIPTION_ID: request.id})
