@@ -6,6 +6,13 @@ For a site's own tests: a client without a network.
             result = await client.call_tool("count_orders", {"status": "paid"})
             assert result["structuredContent"] == {"result": 3}
 
+A client that is asked something answers with `answers`, in each era's own way:
+
+    client.answers["elicitation/create"] = lambda params: {
+        "action": "accept",
+        "content": {"confirmed": True},
+    }
+
 Everything goes through the real consumer, as text frames. `mcp_channels.pytest_plugin`
 has fixtures.
 """
@@ -14,7 +21,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from channels.testing import WebsocketCommunicator
 
@@ -29,12 +36,19 @@ from mcp_channels.protocol.versions import MODERN_REVISIONS, Era, Revision
 __all__ = ["MCPCommunicator", "RequestFailed"]
 
 JSONObject = dict[str, Any]
+Answer = Callable[[JSONObject], JSONObject]
 
 _CLIENT = {"name": "mcp_channels.testing", "version": "1"}
+# How often a call may be answered with questions before it is given up.
+_MOST_ROUNDS: Final = 10
 
 
 class RequestFailed(Exception):
-    """The server answered with a JSON-RPC error."""
+    """
+    The server answered with a JSON-RPC error.
+
+    One of `answers` may raise it, to refuse with that error.
+    """
 
     def __init__(self, error: JSONObject) -> None:
         super().__init__(f"{error['code']}: {error['message']}")
@@ -51,6 +65,10 @@ class MCPCommunicator:
     the newest by default; as a context manager it connects, shakes hands if its
     revision wants that, and disconnects. `capabilities` are the client's. `timeout` is
     how many seconds it waits for any answer.
+
+    `answers` holds, by method, functions that take the params of a question and return
+    its result. A question without one is left: in `notifications` with all else that
+    came unasked, or as the result that says `input_required`.
     """
 
     def __init__(
@@ -59,6 +77,7 @@ class MCPCommunicator:
         *,
         revision: str = MODERN_REVISIONS[-1].value,
         capabilities: JSONObject | None = None,
+        answers: dict[str, Answer] | None = None,
         consumer: type[MCPConsumer] = MCPConsumer,
         headers: list[tuple[bytes, bytes]] | None = None,
         subprotocols: list[str] | None = None,
@@ -70,6 +89,7 @@ class MCPCommunicator:
         self.revision = found
         self.capabilities = capabilities or {}
         self.notifications: deque[JSONObject] = deque()
+        self.answers = answers or {}
         self._timeout = timeout
         self._last_id = 0
         self._answers: dict[Any, JSONObject] = {}
@@ -149,11 +169,7 @@ class MCPCommunicator:
         """Wait for the answer to request `id`, and return its result. Raise
         RequestFailed for an error, TimeoutError when none comes."""
         while id not in self._answers:
-            message = await self.receive()
-            if "method" in message:
-                self.notifications.append(message)
-            else:
-                self._answers[message["id"]] = message
+            await self._take(await self.receive())
         answer = self._answers.pop(id)
         if "error" in answer:
             raise RequestFailed(answer["error"])
@@ -163,16 +179,32 @@ class MCPCommunicator:
         """Send a notification."""
         await self.send({"jsonrpc": "2.0", "method": method, "params": params or {}})
 
+    async def notification(self, method: str) -> JSONObject:
+        """Wait for the next notification of this method, and return its params. Raise
+        TimeoutError when none comes."""
+        while True:
+            for message in self.notifications:
+                if message["method"] == method:
+                    self.notifications.remove(message)
+                    params: JSONObject = message.get("params", {})
+                    return params
+            await self._take(await self.receive())
+
     async def list_tools(self) -> list[JSONObject]:
         """Return all tools, page after page."""
-        tools: list[JSONObject] = []
-        params: JSONObject = {}
-        while True:
-            page = await self.request("tools/list", params)
-            tools += page["tools"]
-            if "nextCursor" not in page:
-                return tools
-            params = {"cursor": page["nextCursor"]}
+        return await self._list("tools/list", "tools")
+
+    async def list_prompts(self) -> list[JSONObject]:
+        """Return all prompts, page after page."""
+        return await self._list("prompts/list", "prompts")
+
+    async def list_resources(self) -> list[JSONObject]:
+        """Return all resources, page after page."""
+        return await self._list("resources/list", "resources")
+
+    async def list_resource_templates(self) -> list[JSONObject]:
+        """Return all resource templates, page after page."""
+        return await self._list("resources/templates/list", "resourceTemplates")
 
     async def call_tool(
         self,
@@ -187,16 +219,48 @@ class MCPCommunicator:
         `on_progress` gets the params of each progress notification for this call.
         """
         params: JSONObject = {"name": name, "arguments": arguments or {}}
-        if on_progress is not None:
-            params["_meta"] = {"progressToken": self._last_id + 1}
-        id = await self.send_request("tools/call", params)
-        result: JSONObject = await self.answer_to(id)
-        if on_progress is not None:
-            for message in list(self.notifications):
-                if message["params"].get("progressToken") == id:
-                    self.notifications.remove(message)
-                    on_progress(message["params"])
-        return result
+        return await self._ask("tools/call", params, on_progress)
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, str] | None = None
+    ) -> JSONObject:
+        """Return the messages of a prompt, as its result."""
+        params: JSONObject = {"name": name, "arguments": arguments or {}}
+        return await self._ask("prompts/get", params)
+
+    async def read_resource(self, uri: str) -> JSONObject:
+        """Return the contents of a resource, as its result."""
+        return await self._ask("resources/read", {"uri": uri})
+
+    async def complete(
+        self,
+        ref: JSONObject,
+        argument: str,
+        value: str,
+        known: dict[str, str] | None = None,
+    ) -> JSONObject:
+        """
+        Return the completion of `value` for an argument.
+
+        `ref` is such as `{"type": "ref/prompt", "name": "plan_trip"}`, and `known`
+        holds the arguments that have their value already.
+        """
+        params: JSONObject = {
+            "ref": ref,
+            "argument": {"name": argument, "value": value},
+        }
+        if known is not None:
+            params["context"] = {"arguments": known}
+        result = await self.request("completion/complete", params)
+        completion: JSONObject = result["completion"]
+        return completion
+
+    async def listen(self, wanted: JSONObject) -> int:
+        """Open a subscriptions/listen for what is `wanted`, wait until the server
+        acknowledges it, and return its id."""
+        id = await self.send_request("subscriptions/listen", {"notifications": wanted})
+        await self.notification("notifications/subscriptions/acknowledged")
+        return id
 
     async def send(self, message: Any) -> None:
         """Send any JSON."""
@@ -226,3 +290,62 @@ class MCPCommunicator:
         """Tell whether no frame comes for so many seconds."""
         nothing: bool = await self._socket.receive_nothing(seconds)
         return nothing
+
+    async def _list(self, method: str, member: str) -> list[JSONObject]:
+        items: list[JSONObject] = []
+        params: JSONObject = {}
+        while True:
+            page = await self.request(method, params)
+            items += page[member]
+            if "nextCursor" not in page:
+                return items
+            params = {"cursor": page["nextCursor"]}
+
+    async def _ask(
+        self,
+        method: str,
+        params: JSONObject,
+        on_progress: Callable[[JSONObject], None] | None = None,
+    ) -> JSONObject:
+        """Ask, and ask again with the answers that the server wants in between."""
+        for _ in range(_MOST_ROUNDS):
+            if on_progress is not None:
+                params = {**params, "_meta": {"progressToken": self._last_id + 1}}
+            id = await self.send_request(method, params)
+            result: JSONObject = await self.answer_to(id)
+            if on_progress is not None:
+                for message in list(self.notifications):
+                    if message.get("params", {}).get("progressToken") == id:
+                        self.notifications.remove(message)
+                        on_progress(message["params"])
+            questions = result.get("inputRequests", {})
+            if result.get("resultType") != "input_required" or not all(
+                question["method"] in self.answers for question in questions.values()
+            ):
+                return result
+            params = {
+                **params,
+                "inputResponses": {
+                    key: self.answers[question["method"]](question.get("params", {}))
+                    for key, question in questions.items()
+                },
+            }
+            if "requestState" in result:
+                params["requestState"] = result["requestState"]
+        raise AssertionError(f"{method} still asks after {_MOST_ROUNDS} rounds")
+
+    async def _take(self, message: JSONObject) -> None:
+        """Put a message where it belongs; answer it if it is a question."""
+        if "method" not in message:
+            self._answers[message["id"]] = message
+            return
+        answer = self.answers.get(message["method"]) if "id" in message else None
+        if answer is None:
+            self.notifications.append(message)
+            return
+        reply: JSONObject = {"jsonrpc": "2.0", "id": message["id"]}
+        try:
+            reply["result"] = answer(message.get("params", {}))
+        except RequestFailed as exc:
+            reply["error"] = {"code": exc.code, "message": exc.message}
+        await self.send(reply)

@@ -5,8 +5,8 @@ import json
 import re
 import urllib.parse
 import urllib.request
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http.cookiejar import CookieJar
 from typing import Any
 
@@ -25,6 +25,8 @@ __all__ = [
 
 ANSWER_TIMEOUT = 20  # seconds for an answer; a busy machine takes two
 
+MOST_PAGES = 200  # of a list
+
 LINE = 200  # characters of a message that the transcript shows
 
 Json = dict[str, Any]
@@ -39,30 +41,62 @@ class Peer:
     A client on one WebSocket.
 
     `meta` goes into every request's `_meta`: the envelope of the modern era, nothing
-    in the legacy one. What the server sends is printed as it comes, kept in `heard`,
-    and sorted: answers by their id, notifications in a list, and what nobody asked
-    for in `strays`.
+    in the legacy one. `answerable` are the methods that the server may ask. What the
+    server sends is printed as it comes, kept in `heard`, and sorted: answers by their
+    id, notifications and questions in a list each, and what nobody asked for in
+    `strays`.
     """
 
-    def __init__(self, socket: ClientConnection, label: str, meta: Json) -> None:
+    def __init__(
+        self,
+        socket: ClientConnection,
+        label: str,
+        meta: Json,
+        answerable: Collection[str],
+    ) -> None:
         self.socket = socket
         self.label = label
         self.meta = meta
+        self.answerable = answerable
         self.heard: list[object] = []
         self.answers: dict[int, Json] = {}
         self.notifications: list[Json] = []
+        self.questions: list[Json] = []
         self.strays: list[object] = []
         self.awaited: set[int] = set()
         self.arrival = asyncio.Condition()
         self.is_closed = False
+        self.introduction: Json = {}  # what a handshake was answered with
         self.last_id = 0
+        self.is_quiet = False
+        self.unsaid = 0
+
+    @property
+    def is_modern(self) -> bool:
+        return bool(self.meta)
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Only count what is said, since it is much and all alike."""
+        self.is_quiet, self.unsaid = True, 0
+        try:
+            yield
+        finally:
+            self.is_quiet = False
+            print(f"{self.label} .. ({self.unsaid} frames not shown)", flush=True)
+
+    def say(self, direction: str, frame: Any) -> None:
+        if self.is_quiet:
+            self.unsaid += 1
+        else:
+            print(f"{self.label} {direction} {shorten(frame)}", flush=True)
 
     async def read(self) -> None:
         """Sort what arrives until the connection ends."""
         try:
             async for text in self.socket:
                 frame = json.loads(text)
-                print(f"{self.label} <- {shorten(frame)}", flush=True)
+                self.say("<-", frame)
                 async with self.arrival:
                     self.heard.append(frame)
                     self.sort(frame)
@@ -77,6 +111,8 @@ class Peer:
             self.strays.append(frame)
         elif "method" in frame and "id" not in frame:
             self.notifications.append(frame)
+        elif frame.get("method") in self.answerable:
+            self.questions.append(frame)
         elif frame.get("id") in self.awaited and ("result" in frame) != (
             "error" in frame
         ):
@@ -96,7 +132,7 @@ class Peer:
             raise CheckFailed(f"The server closed the connection before {what}")
 
     async def send(self, frame: Json) -> None:
-        print(f"{self.label} -> {shorten(frame)}", flush=True)
+        self.say("->", frame)
         await self.socket.send(json.dumps(frame))
 
     async def notify(self, method: str, params: Json | None = None) -> None:
@@ -129,25 +165,47 @@ class Peer:
         result: Json = answer["result"]
         return result
 
+    async def refusal(self, method: str, params: Json, meta: Json | None = None) -> Json:
+        """Send a request and return its error, empty when there is none."""
+        answer = await self.answer(await self.ask(method, params, meta))
+        error: Json = answer.get("error", {})
+        return error
+
+    async def pages(self, method: str, key: str) -> list[list[Json]]:
+        """Return the items of a list by page. Raise CheckFailed when it has no end."""
+        pages: list[list[Json]] = []
+        params: Json = {}
+        while len(pages) < MOST_PAGES:
+            page = await self.request(method, params)
+            pages.append(page[key])
+            if "nextCursor" not in page:
+                return pages
+            params = {"cursor": page["nextCursor"]}
+        raise CheckFailed(f"{method} has more than {MOST_PAGES} pages")
+
     async def call(self, name: str, arguments: Json, meta: Json | None = None) -> Json:
         """Call a tool and return the whole result."""
         params = {"name": name, "arguments": arguments}
         return await self.request("tools/call", params, meta)
 
-    def progress(self, token: str) -> list[Json]:
+    async def reply(self, question: Json, answer: Json) -> None:
+        """Answer a question of the server with `{"result": ...}` or an error."""
+        await self.send({"jsonrpc": "2.0", "id": question["id"], **answer})
+
+    def told(self, method: str) -> list[Json]:
+        """Return the params of the notifications of one method, in their order."""
         return [
-            frame["params"]
+            frame.get("params", {})
             for frame in self.notifications
-            if frame["method"] == "notifications/progress"
-            and frame["params"]["progressToken"] == token
+            if frame["method"] == f"notifications/{method}"
         ]
 
+    def progress(self, token: str) -> list[Json]:
+        steps = self.told("progress")
+        return [step for step in steps if step["progressToken"] == token]
+
     def logged(self) -> list[Json]:
-        return [
-            frame["params"]
-            for frame in self.notifications
-            if frame["method"] == "notifications/message"
-        ]
+        return self.told("message")
 
 
 @asynccontextmanager
@@ -156,6 +214,7 @@ async def connected(
     label: str,
     meta: Json | None = None,
     *,
+    answerable: Collection[str] = (),
     cookie: str | None = None,
     origin: str | None = None,
 ) -> AsyncIterator[Peer]:
@@ -169,7 +228,7 @@ async def connected(
         open_timeout=ANSWER_TIMEOUT,
         close_timeout=5,
     ) as socket:
-        peer = Peer(socket, label, meta or {})
+        peer = Peer(socket, label, meta or {}, answerable)
         reader = asyncio.create_task(peer.read())
         try:
             yield peer

@@ -2,7 +2,7 @@
 Settings of the demo site. It serves this machine only and keeps no secret.
 
 Four things may be changed from the environment: DEMO_DATABASE (path of the SQLite
-file), DEMO_DEBUG ("0" turns DEBUG off), DEMO_PAGE_SIZE (tools per list page) and
+file), DEMO_DEBUG ("0" turns DEBUG off), DEMO_PAGE_SIZE (items per list page) and
 DEMO_SECRET_KEY.
 """
 
@@ -84,13 +84,22 @@ MCP_CHANNELS = {
         "Countries, 34,000 cities, and the trips of whoever is signed in. "
         "Tools that take a city accept its name, its name with a country "
         "('Lisbon, Portugal'), or the geonameid that find_city gives, which is "
-        "never ambiguous. Distances are great circles, not roads."
+        "never ambiguous. Distances are great circles, not roads. Countries and trips "
+        "are resources as well, and a trip can be watched for changes."
     ),
     # The geography is public, and a first try should need no account. Tools that
     # touch somebody's trips check for a signed-in user themselves.
     "ALLOW_ANONYMOUS": True,
-    # Small pages let the check walk several of them with a dozen tools.
+    # Small pages let the check walk several of them with a dozen things to list.
     "PAGE_SIZE": int(os.environ.get("DEMO_PAGE_SIZE", "100")),
+}
+
+# What the atlas logs while it answers a client, the client may read, if it wants to.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"client": {"class": "mcp_channels.logging.ClientHandler"}},
+    "loggers": {"project.atlas": {"handlers": ["client"], "level": "INFO"}},
 }
 
 LANGUAGE_CODE = "en-us"

@@ -37,12 +37,23 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reference]:
     def send(
         original: Any, self: Any, request: Request, *rest: Any, **more: Any
     ) -> Any:
-        reference.speak(request)
+        reference.speak(request.revision)
         return original(self, request, *rest, **more)
+
+    def tell(original: Any, self: Any, what: Any, to: Any) -> Any:
+        # To a listen, or to the client of the handshake.
+        whom = to if isinstance(to, Request) else self.handshake
+        if whom is not None:
+            reference.speak(whom.revision)
+        return original(self, what, to)
 
     watch(ServerConnection, "_encode", encode)
     watch(ServerConnection, "send_progress", send)
     watch(ServerConnection, "send_log", send)
+    watch(ServerConnection, "send_acknowledged", send)
+    watch(ServerConnection, "send_list_changed", tell)
+    watch(ServerConnection, "send_resource_updated", tell)
+    watch(ServerConnection, "send_request", tell)
     watch(Connection, "_put", put)
     watch(Connection, "_put_notice", put)
     yield reference

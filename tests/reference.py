@@ -7,6 +7,7 @@ from mcp_types import jsonrpc, methods
 from mcp_types.version import LATEST_HANDSHAKE_VERSION
 
 from mcp_channels.protocol.connection import Request
+from mcp_channels.protocol.versions import Revision
 
 # Of 2025-11-25 alone, and not in the reference package: see docs/protocol.md.
 NOT_IN_REFERENCE = {"tasks/get", "tasks/list", "tasks/cancel", "tasks/result"}
@@ -18,13 +19,13 @@ class Reference:
     def __init__(self) -> None:
         self.checked = 0
         self._results: dict[str, tuple[str, str]] = {}  # frame: method, revision
-        self._revision = LATEST_HANDSHAKE_VERSION  # of the request spoken about
+        self._revision = LATEST_HANDSHAKE_VERSION  # that is spoken now
 
     def result(self, request: Request, frame: str) -> None:
         self._results[frame] = request.method, request.revision.value
 
-    def speak(self, request: Request) -> None:
-        self._revision = request.revision.value
+    def speak(self, revision: Revision) -> None:
+        self._revision = revision.value
 
     def frame(self, frame: str) -> None:
         message = json.loads(frame)

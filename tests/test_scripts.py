@@ -16,7 +16,13 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ["scripts/demo", "scripts/lint", "scripts/test", ".ci/run"]
+SCRIPTS = [
+    "scripts/conformance-server",
+    "scripts/demo",
+    "scripts/lint",
+    "scripts/test",
+    ".ci/run",
+]
 
 # Says that it ran, with what, and fails when told to.
 FAKE = """
@@ -48,6 +54,8 @@ class Checkout:
         self.write("pyproject.toml", "")
         self.write("project/__init__.py", "")
         self.write("project/demo.py", FAKE.format(name="demo"))
+        self.write("tests/__init__.py", "")
+        self.write("tests/conformance/__main__.py", FAKE.format(name="site"))
         for tool in ("coverage", "mypy", "pytest", "ruff"):
             self.write(f"{tool}.py", FAKE.format(name=tool))
 
@@ -171,6 +179,14 @@ def test_unusable_chosen_python_is_said(checkout):
 
 def test_exit_status_of_the_demo_is_passed_on(prepared):
     assert prepared.run("scripts/demo", FAILING="demo").returncode == 1
+
+
+def test_conformance_server_is_told_its_port(prepared):
+    run = prepared.run("scripts/conformance-server", "8123")
+
+    assert run.returncode == 0
+    assert run.stdout == "ran site 8123\n"
+    assert prepared.run("scripts/conformance-server", FAILING="site").returncode == 1
 
 
 def test_test_runs_every_check(prepared):

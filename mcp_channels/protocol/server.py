@@ -60,6 +60,7 @@ from mcp_channels.protocol.messages import (
 )
 from mcp_channels.protocol.methods import (
     NOTIFICATIONS,
+    REQUESTS,
     InitializeRequestParams,
     LoggingMessageNotificationParams,
     Method,
@@ -89,7 +90,6 @@ from mcp_channels.protocol.versions import (
 )
 
 __all__ = ["ServerConnection"]
-
 
 _NO_META: Final[dict[str, Any]] = {}
 
@@ -183,14 +183,11 @@ class ServerConnection(Connection):
         if message.id in self._in_flight:
             # The first one goes on undisturbed.
             raise InvalidRequest("This request id is already in flight")
-        meta = read_meta(message.params)
-        if meta is not None and (
-            PROTOCOL_VERSION in meta
-            or (CLIENT_CAPABILITIES in meta and self._handshake is None)
-        ):
+        meta = read_meta(message.params) or _NO_META
+        if self._is_modern(message.method, meta):
             request = self._admit_modern(message, meta)
         else:
-            request = self._admit_legacy(message, meta or _NO_META, batch)
+            request = self._admit_legacy(message, meta, batch)
         answer = _ANSWERED_HERE.get(request.method)
         if answer is None:
             request.batch = batch
@@ -199,6 +196,16 @@ class ServerConnection(Connection):
         result = answer(self, request)
         self._put_reply(batch, self._encode(request, result))
         return None
+
+    def _is_modern(self, method: str, meta: dict[str, Any]) -> bool:
+        """Tell the era of a request. Without a handshake also half an envelope makes
+        it modern, and so does a method that no other era has: then the answer says
+        what is missing."""
+        if PROTOCOL_VERSION in meta:
+            return True
+        return self._handshake is None and (
+            CLIENT_CAPABILITIES in meta or method in _MODERN_ONLY
+        )
 
     def _admit_modern(self, message: RequestMessage, meta: dict[str, Any]) -> Request:
         """MCP 2026-07-28, basic, requests. The envelope is judged before the method,
@@ -475,6 +482,11 @@ _ANSWERED_HERE: Final = {
     "logging/setLevel": ServerConnection._set_level,
 }
 
+_MODERN_ONLY: Final = frozenset(
+    name
+    for name, method in REQUESTS.items()
+    if method.from_client and method.from_client <= frozenset(MODERN_REVISIONS)
+)
 _RANK: Final = {level: rank for rank, level in enumerate(LOGGING_LEVELS)}
 _NOBODY: Final = Peer(ClientCapabilities())
 

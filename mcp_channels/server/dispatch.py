@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent import futures
 from typing import Any, Final, TypeVar
 
 from msgspec import Struct
@@ -263,14 +264,20 @@ class Dispatcher:
 
     def wait_for(self, answer: Coroutine[Any, Any, T]) -> T:
         """Run `answer` in the event loop, from a thread, and return its result. Raise
-        RuntimeError in the event loop, which would wait for itself."""
+        asyncio.CancelledError when the request is, and RuntimeError in the event loop,
+        which would wait for itself."""
         if threading.get_ident() == self._thread:
             answer.close()
             raise RuntimeError(
                 "An asynchronous function must use the method that begins with an a, "
                 "such as await context.aelicit()."
             )
-        return asyncio.run_coroutine_threadsafe(answer, self.loop).result()
+        try:
+            return asyncio.run_coroutine_threadsafe(answer, self.loop).result()
+        except futures.CancelledError:
+            # The same as in asynchronous code: `except Exception` lets it through, so
+            # that nothing is done for a client that no longer wants it.
+            raise asyncio.CancelledError from None
 
     async def refresh(self) -> None:
         """See to it that the catalogue is that of now."""

@@ -53,6 +53,12 @@ class CityDetails(Place, kw_only=True, frozen=True):
         )
 
 
+class CityDescription(Struct, frozen=True):
+    place: Place
+    text: str
+    written_by: str | None  # the client's model; None for the atlas itself
+
+
 class CitySearch(Struct, kw_only=True, frozen=True):
     cities: list[CityDetails]
     total: int  # how many there are; more than are listed when the limit is lower
@@ -192,6 +198,17 @@ class CountryProfile(Struct, kw_only=True, frozen=True):
         )
 
 
+class CountrySummary(Struct, kw_only=True, frozen=True):
+    """One line of the list of all countries; `uri` has the rest."""
+
+    code: str
+    name: str
+    capital: str | None
+    continent: str
+    population: int
+    uri: str
+
+
 class RankedCountry(Struct, kw_only=True, frozen=True):
     rank: int
     code: str
@@ -244,6 +261,13 @@ class TripList(Struct, kw_only=True, frozen=True):
     """The trips of the signed-in user, the earliest first."""
 
     trips: list[TripDetails]
+
+
+class CancelledTrip(Struct, kw_only=True, frozen=True):
+    id: int
+    title: str
+    reason: str
+    trips_left: int  # of the same traveller
 
 
 def coordinates(city: City) -> tuple[float, float]:

@@ -1,60 +1,42 @@
-"""
-The atlas as tools for a traveller's agent.
-
-Each takes what an agent has (names, dates), and answers with what it goes on with
-(ids, numbers with units). The work is done by the modules next to this one; here it
-is described, typed, and told what went wrong.
-"""
+"""Cities as tools: find them, measure between them, ask their clocks and the sun."""
 
 import asyncio
-from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from channels.db import database_sync_to_async
 from django.db.models import Q
-from django.utils import timezone
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from mcp_channels import Context, ToolError, tool
-from project.atlas import gazetteer, geography, itinerary, sun
-from project.atlas.models import City, Country, Trip
+from mcp_channels import ClientRefused, Context, TextContent, ToolError, tool
+from project.atlas import gazetteer, geography, sun
+from project.atlas.mcp.places import (
+    CityReference,
+    CountryReference,
+    get_cities,
+    get_city,
+    get_country,
+)
+from project.atlas.models import City
 from project.atlas.results import (
+    CityDescription,
     CityDetails,
     CitySearch,
-    Comparison,
-    CountryProfile,
     Leg,
     LocalTime,
     Nearby,
     NearbyCity,
     Place,
-    RankedCountry,
     Route,
     SunTimes,
     TimeDifference,
-    TripDetails,
-    TripList,
     coordinates,
 )
 
 # A leg costs microseconds to measure. The pause makes route_length as slow as tools
 # that ask other services are, so that there is progress to watch and time to cancel.
 SECONDS_PER_LEG = 0.25
-
-CityReference = (
-    Annotated[int, Meta(ge=1)] | Annotated[str, Meta(min_length=1, max_length=100)]
-)
-CountryReference = Annotated[str, Meta(min_length=2, max_length=100)]
-
-
-class PlannedStop(Struct, kw_only=True, forbid_unknown_fields=True):
-    city: Annotated[
-        CityReference, Meta(description="Name, name with country, or geonameid.")
-    ]
-    nights: Annotated[int, Meta(ge=1, le=itinerary.LONGEST_TRIP)]
 
 
 @tool(title="Find a city", read_only=True, open_world=False)
@@ -262,153 +244,35 @@ def sunrise_sunset(city: CityReference, on: date | None = None) -> SunTimes:
     )
 
 
-@tool(title="Country profile", read_only=True, open_world=False)
-def country_profile(country: CountryReference) -> CountryProfile:
+@tool(title="Describe a city", read_only=True, open_world=False)
+async def describe_city(context: Context, city: CityReference) -> CityDescription:
     """
-    Describe a country: capital, people, money, languages, neighbours, large cities.
+    Describe a city in two sentences, written by the client's own model.
 
-    Populations are GeoNames' estimates. Languages are BCP 47 tags, the most spoken
-    first.
+    A client that does not lend its model gets the plain facts.
 
     Args:
-        country: English name or ISO code, such as "Portugal", "PT" or "PRT".
+        city: name, name with country, or geonameid.
     """
-    subject = get_country(country)
-    cities = subject.cities.select_related("country")
-    return CountryProfile.of(
-        subject,
-        neighbours=list(subject.neighbours.all()),
-        largest_cities=list(cities[:5]),
-        cities_total=cities.count(),
+    (subject,) = await get_cities([city])
+    facts = (
+        f"{subject.label} has {subject.population:,} people and lies at "
+        f"{subject.latitude:.2f}, {subject.longitude:.2f}."
     )
-
-
-FIGURES: dict[str, tuple[str, Callable[[Country], float | None]]] = {
-    "population": ("people", lambda country: country.population),
-    "area": ("km²", lambda country: country.area),
-    "density": ("people per km²", lambda country: country.density),
-}
-
-
-@tool(title="Compare countries", read_only=True, open_world=False)
-def compare_countries(
-    countries: Annotated[list[CountryReference], Meta(min_length=2, max_length=20)],
-    by: Literal["population", "area", "density"] = "population",
-) -> Comparison:
-    """
-    Rank countries by population, area or density, the largest first.
-
-    Args:
-        countries: 2 to 20 countries: English names or ISO codes.
-        by: what to compare. Density is people per square kilometre.
-    """
-    found = {subject.code: subject for subject in map(get_country, countries)}
-    if len(found) < 2:
-        raise ToolError("Those are all the same country. Name at least two.")
-    unit, figure = FIGURES[by]
-    values = [(figure(subject), subject) for subject in found.values()]
-    values.sort(key=lambda pair: (-(pair[0] or 0), pair[1].name))
-    first = values[0][0]
-    return Comparison(
-        by=by,
-        unit=unit,
-        ranking=[
-            RankedCountry(
-                rank=rank,
-                code=subject.code,
-                name=subject.name,
-                value=value,
-                share_of_first=round(value / first, 4) if value and first else None,
-            )
-            for rank, (value, subject) in enumerate(values, start=1)
-        ],
-    )
-
-
-@tool(title="My trips", read_only=True, open_world=False)
-def my_trips(context: Context, upcoming_only: bool = False) -> TripList:
-    """
-    List the trips of the signed-in user, with their stops and dates.
-
-    Needs a connection that is signed in.
-
-    Args:
-        upcoming_only: leave out trips that have begun already.
-    """
-    trips = Trip.objects.filter(owner_id=signed_in(context))
-    if upcoming_only:
-        trips = trips.filter(starts_on__gte=timezone.localdate())
-    trips = trips.prefetch_related("stops__city__country")
-    return TripList(trips=[TripDetails.of(trip) for trip in trips])
-
-
-@tool(title="Plan a trip", read_only=False, destructive=False, open_world=False)
-def plan_trip(
-    context: Context,
-    title: Annotated[str, Meta(min_length=1, max_length=100)],
-    starts_on: date,
-    stops: Annotated[list[PlannedStop], Meta(min_length=1, max_length=30)],
-) -> TripDetails:
-    """
-    Write down a new trip for the signed-in user.
-
-    Needs a connection that is signed in. At most 365 nights, starting today or within
-    three years. Nothing is booked, and no other trip is changed.
-
-    Args:
-        title: what to call the trip.
-        starts_on: the day of arrival at the first stop.
-        stops: 1 to 30 cities in the order of travel, with nights at each.
-    """
-    owner = signed_in(context)
-    places = [(get_city(stop.city), stop.nights) for stop in stops]
+    # Asked first: only then is the model worth the question.
+    if not context.capabilities.declares("sampling"):
+        return CityDescription(Place.of(subject), facts, written_by=None)
     try:
-        trip = itinerary.plan(
-            owner, title, starts_on, places, today=timezone.localdate()
+        answer = await context.asample(
+            f"Describe this city to a traveller in two sentences. {facts}",
+            max_tokens=200,
         )
-    except itinerary.PlanRejected as exc:
-        raise ToolError(str(exc)) from None
-    return TripDetails.of(
-        Trip.objects.prefetch_related("stops__city__country").get(pk=trip.pk)
-    )
-
-
-def get_city(reference: int | str) -> City:
-    """Get the city meant. Raise ToolError when there is none or more than one."""
-    try:
-        return gazetteer.get_city(reference)
-    except gazetteer.PlaceNotFound as exc:
-        raise ToolError(str(exc)) from None
-
-
-def get_country(reference: str) -> Country:
-    """Get the country meant. Raise ToolError when there is none."""
-    try:
-        return gazetteer.get_country(reference)
-    except gazetteer.PlaceNotFound as exc:
-        raise ToolError(str(exc)) from None
-
-
-async def get_cities(references: Iterable[int | str]) -> list[City]:
-    """Get the cities meant, in order, in one hop to a thread; for async tools."""
-
-    def get() -> list[City]:
-        return [get_city(reference) for reference in references]
-
-    cities: list[City] = await database_sync_to_async(get)()
-    return cities
-
-
-def signed_in(context: Context) -> int:
-    """Return the id of the user. Raise ToolError for an anonymous connection."""
-    if not context.user.is_authenticated:
-        raise ToolError(
-            "Nobody is signed in on this connection, so there are no trips to see or "
-            "plan. Ask the user to sign in at /admin/ and to connect with that "
-            "session's cookie."
-        )
-    user_id: int = context.user.pk
-    return user_id
+    except ClientRefused:
+        # Whoever sits at the client may say no.
+        return CityDescription(Place.of(subject), facts, written_by=None)
+    blocks = answer.content if isinstance(answer.content, list) else [answer.content]
+    text = " ".join(block.text for block in blocks if isinstance(block, TextContent))
+    return CityDescription(Place.of(subject), text or facts, written_by=answer.model)
 
 
 def local_time(city: City, moment: datetime) -> LocalTime:

@@ -1,0 +1,5 @@
+"""The conformance site has no pages."""
+
+from typing import Any
+
+urlpatterns: list[Any] = []
