@@ -26,13 +26,13 @@ def publish(event: Event, *, using: str = "default") -> None:
     """
     Tell every client of `event` that wants to hear of it and may.
 
-    From any thread, and never waits. Inside a transaction of the database `using` it
-    waits for the commit, so that nobody is told of what is not so yet; after a
-    rollback nobody is told.
+    From any thread, and never waits. Inside a transaction of the database `using` the
+    event is kept until the commit, so that nobody is told of what is not so yet; after
+    a rollback nobody is told. Raise ConnectionDoesNotExist for an unknown database.
     """
-    # Only a thread with a transaction may be asked to wait for its end: in an event
-    # loop asking would open a connection.
-    if using in connections and connections[using].in_atomic_block:
+    # on_commit() outside of a transaction opens a connection, which an event loop may
+    # not do.
+    if connections[using].in_atomic_block:
         transaction.on_commit(lambda: _deliver(event), using=using)
     else:
         _deliver(event)
@@ -60,8 +60,9 @@ def _deliver(event: Event) -> None:
         try:
             loop.call_soon_threadsafe(_notify, loop, event)
         except RuntimeError:
-            # It was closed since, and its connections with it.
-            continue
+            # It was closed without them leaving.
+            with _changing:
+                _dispatchers.pop(loop, None)
 
 
 def _notify(loop: asyncio.AbstractEventLoop, event: Event) -> None:

@@ -44,7 +44,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
 
     registry: ClassVar[Registry] = registry
 
-    dispatcher: Dispatcher | None = None  # None until the socket is accepted
+    dispatcher: Dispatcher | None = None  # None until the client is let in
 
     async def __call__(
         self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -86,15 +86,13 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
             await refuse(self.scope, self.base_send, exc)
             return
         settings = get_settings()
-        find_catalogue = partial(self._find_catalogue, identity)
-        catalogue = await find_catalogue()
-        await self.accept(subprotocol)
+        catalogue = await self._find_catalogue(identity)
         self.dispatcher = Dispatcher(
             description=_describe(self.registry, self.registry.revision, settings),
             limits=_limits(settings),
             identity=identity,
             catalogue=catalogue,
-            find_catalogue=find_catalogue,
+            find_catalogue=partial(self._find_catalogue, identity, renew=True),
             workers=get_workers(settings.SYNC_THREADS),
             send=self._send_frame,
             close=self.close,
@@ -103,7 +101,9 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
             max_in_flight=settings.MAX_REQUESTS_IN_FLIGHT,
             max_subscriptions=settings.MAX_SUBSCRIPTIONS,
         )
+        # Before anything is waited for, so that no event is missed.
         join(self.dispatcher)
+        await self.accept(subprotocol)
         self._max_bytes = settings.MAX_FRAME_BYTES
         if settings.IDLE_TIMEOUT is not None:
             self._watch(settings.IDLE_TIMEOUT)
@@ -127,11 +127,16 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         """End; what is in flight is cancelled."""
         raise StopConsumer
 
-    async def _find_catalogue(self, identity: Identity) -> Catalogue:
-        """Return what `identity` sees now."""
+    async def _find_catalogue(
+        self, identity: Identity, *, renew: bool = False
+    ) -> Catalogue:
+        """Return what `identity` sees now; see Registry.catalogue_for()."""
         settings = get_settings()
         find = partial(
-            self.registry.catalogue_for, identity, page_size=settings.PAGE_SIZE
+            self.registry.catalogue_for,
+            identity,
+            page_size=settings.PAGE_SIZE,
+            renew=renew,
         )
         if self.registry.needs_permissions:
             return await get_workers(settings.SYNC_THREADS).run(find)

@@ -165,7 +165,9 @@ class Peer:
         result: Json = answer["result"]
         return result
 
-    async def refusal(self, method: str, params: Json, meta: Json | None = None) -> Json:
+    async def refusal(
+        self, method: str, params: Json, meta: Json | None = None
+    ) -> Json:
         """Send a request and return its error, empty when there is none."""
         answer = await self.answer(await self.ask(method, params, meta))
         error: Json = answer.get("error", {})

@@ -172,6 +172,8 @@ def _plan(
     unknown = [name for name, first in since.items() if revision.rank < first.rank]
     if revision.era is Era.MODERN:
         unknown += _GONE_IN_MODERN.get(kind, ())
+    elif issubclass(kind, types.CacheableResult):
+        unknown += ("ttl_ms", "cache_scope")
     # All that content can be is in every revision since; most answers are content.
     table = _NESTED if revision.rank >= _11.rank else _NESTED | _NESTED_CONTENT
     nested = [name for name in table.get(kind, ()) if name not in unknown]

@@ -7,12 +7,23 @@ MCP 2026-07-28, server/utilities/completion.
 import enum
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+)
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
+from django.db.models.query import FlatValuesListIterable
+from django.utils.functional import Promise
 
-from mcp_channels.protocol.errors import InvalidParams
+from mcp_channels.protocol.errors import InternalError, InvalidParams
 from mcp_channels.protocol.methods import CompleteRequestParams
 from mcp_channels.protocol.types import CompleteResult, Completion, PromptReference
 from mcp_channels.server.context import Context
@@ -44,18 +55,30 @@ class Completer:
     def __init__(self, source: Source, *, label: str) -> None:
         self._function: _CompleterFunction | None = None
         self._source: Any = source
-        if isinstance(source, type) and issubclass(source, enum.Enum):
-            self._source = [str(member.value) for member in source]
-        elif isinstance(source, QuerySet):
-            if len(_fields(source)) != 1:
-                raise ImproperlyConfigured(
-                    f"{label}: a queryset to complete with is made by "
-                    f'values_list("field", flat=True).'
-                )
-        elif callable(source):
+        if isinstance(source, QuerySet):
+            self._check(source, label)
+        elif callable(source) and not _is_enum(source):
             self._function = _CompleterFunction(source)
+        elif isinstance(source, Iterable) and not isinstance(source, str | Promise):
+            self._source = [_text(value) for value in source]
         else:
-            self._source = [str(value) for value in source]
+            raise ImproperlyConfigured(
+                f"{label}: {source!r} cannot complete an argument. Use a list, an "
+                f"Enum, a function or a queryset."
+            )
+
+    def _check(self, source: Any, label: str) -> None:
+        """Raise ImproperlyConfigured for a queryset that cannot be searched."""
+        if source._iterable_class is not FlatValuesListIterable:
+            raise ImproperlyConfigured(
+                f"{label}: a queryset to complete with is made by "
+                f'values_list("field", flat=True).'
+            )
+        if source.query.is_sliced or source.query.combinator:
+            raise ImproperlyConfigured(
+                f"{label}: a queryset to complete with is filtered by what was typed, "
+                f"which a slice or a union cannot be. Use a function."
+            )
 
     async def complete(
         self, context: Context, value: str, arguments: Mapping[str, str]
@@ -64,13 +87,13 @@ class Completer:
         if self._function is not None:
             found = await self._function.complete(context, value, arguments)
         elif isinstance(self._source, QuerySet):
-            (name,) = _fields(self._source)
+            (name,) = self._source._fields
             found = self._source.filter(**{f"{name}__istartswith": value})
         else:
             found = _match(self._source, value)
         if isinstance(found, QuerySet):
             return await context.session.workers.run(_take, found)
-        values = [str(item) for item in found]
+        values = [_text(item) for item in found]
         return Completion(
             values=values[:_MOST], total=len(values), has_more=len(values) > _MOST
         )
@@ -142,10 +165,13 @@ def make_completers(
 
 
 def _values_of(hint: Any) -> Source | None:
+    if get_origin(hint) is Annotated:
+        return _values_of(get_args(hint)[0])
     if get_origin(hint) is Literal:
-        return [str(value) for value in get_args(hint)]
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return hint
+        return get_args(hint)
+    if _is_enum(hint):
+        values: Source = hint
+        return values
     if hint is bool:
         return ["true", "false"]
     if get_origin(hint) in (Union, type(int | None)):
@@ -156,9 +182,13 @@ def _values_of(hint: Any) -> Source | None:
     return None
 
 
-def _fields(queryset: Any) -> tuple[str, ...]:
-    """Return the fields of which a queryset gives the values."""
-    return queryset._fields or ()
+def _is_enum(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, enum.Enum)
+
+
+def _text(value: Any) -> str:
+    """Return a value as it is on the wire."""
+    return str(value.value if isinstance(value, enum.Enum) else value)
 
 
 def _match(values: list[str], typed: str) -> list[str]:
@@ -175,7 +205,7 @@ def _match(values: list[str], typed: str) -> list[str]:
 
 def _take(found: QuerySet[Any, Any]) -> Completion:
     total = found.count()
-    values = [str(item) for item in found[:_MOST]]
+    values = [_text(item) for item in found[:_MOST]]
     return Completion(values=values, total=total, has_more=total > len(values))
 
 
@@ -205,6 +235,9 @@ async def complete(context: Context, params: CompleteRequestParams) -> CompleteR
     completer = completers.get(params.argument.name)
     if completer is None:
         return CompleteResult(completion=Completion(values=[]))
+    context.session.expire_after(
+        None, context.request, InternalError("The completion took too long")
+    )
     known = params.context.arguments if params.context else {}
     return CompleteResult(
         completion=await completer.complete(context, params.argument.value, known or {})

@@ -127,6 +127,7 @@ class Dispatcher:
         self._interaction_timeout = interaction_timeout
         self._max_in_flight = max_in_flight
         self._find_catalogue = find_catalogue
+        self._refreshing = asyncio.Lock()
         self.subscriptions = Subscriptions(self, limit=max_subscriptions)
         # Answers that requests wait for, by the id of the question.
         self._questions: dict[RequestId, tuple[Request, asyncio.Future[Response]]] = {}
@@ -281,7 +282,9 @@ class Dispatcher:
 
     async def refresh(self) -> None:
         """See to it that the catalogue is that of now."""
-        self.catalogue = await self._find_catalogue()
+        # One after the other, lest an older one be found last.
+        async with self._refreshing:
+            self.catalogue = await self._find_catalogue()
 
     # Requests
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import Promise
 from msgspec import UNSET
 
 from mcp_channels.protocol import types
@@ -31,7 +32,12 @@ from mcp_channels.server.completion import Completer, Source, make_completers
 from mcp_channels.server.context import Context
 from mcp_channels.server.interaction import ClientRefused
 from mcp_channels.server.primitives import Primitive, or_unset
-from mcp_channels.server.schemas import convert_value, encode_value, type_hints
+from mcp_channels.server.schemas import (
+    convert_value,
+    encode_value,
+    schema_of,
+    type_hints,
+)
 
 __all__ = ["Prompt", "get_prompt", "list_prompts"]
 
@@ -95,6 +101,8 @@ class Prompt(Primitive):
                 self._context = parameter.name
             else:
                 self._parameters[parameter.name] = parameter
+                # Refuses a type that no text can become.
+                schema_of(self._hints.get(parameter.name, str), self.label)
         self.completers: Mapping[str, Completer] = make_completers(
             self.label, self._parameters, self._hints, complete or {}
         )
@@ -165,8 +173,8 @@ def _to_message(item: Any) -> PromptMessage:
         return item
     if isinstance(item, _BLOCKS):
         return PromptMessage("user", item)
-    if isinstance(item, str):
-        return PromptMessage("user", TextContent(item))
+    if isinstance(item, str | Promise):
+        return PromptMessage("user", TextContent(str(item)))
     raise TypeError(f"{type(item).__name__} is no message of a prompt")
 
 

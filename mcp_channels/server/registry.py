@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeVar, overload
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
 
 from mcp_channels.protocol.types import (
     PromptsCapability,
@@ -60,12 +60,13 @@ class Registry:
     def __init__(self) -> None:
         self._primitives: dict[tuple[str, str], Primitive] = {}
         self._revision = 0
-        self._catalogue = lru_cache(_KEPT_CATALOGUES)(self._make_catalogue)
+        self._catalogue = lru_cache(_KEPT_CATALOGUES)(_make_catalogue)
 
     @property
     def primitives(self) -> Collection[Primitive]:
-        """All of them."""
-        return self._primitives.values()
+        """All of them, as they are now."""
+        # A copy: the site may register from a thread while a connection looks.
+        return list(self._primitives.values())
 
     @property
     def tools(self) -> Mapping[str, Tool]:
@@ -147,10 +148,14 @@ class Registry:
         place = primitive.kind, primitive.key
         other = self._primitives.get(place)
         if other is not None:
+            remedy = (
+                f"another name, as in @{primitive.kind}(name=...)"
+                if primitive.key == primitive.name
+                else "another URI"
+            )
             raise AlreadyRegistered(
                 f"Two {primitive.kind}s are called {primitive.key!r}: {other.place} "
-                f"and {primitive.place}. Give one another name, as in "
-                f"@{primitive.kind.partition(' ')[0]}(name=...)."
+                f"and {primitive.place}. Give one {remedy}."
             )
         self._primitives[place] = primitive
         self._revision += 1
@@ -167,25 +172,19 @@ class Registry:
         """Whether what is seen depends on who looks."""
         return any(p.permission is not None for p in self.primitives)
 
-    def catalogue_for(self, identity: Identity, *, page_size: int) -> Catalogue:
+    def catalogue_for(
+        self, identity: Identity, *, page_size: int, renew: bool = False
+    ) -> Catalogue:
         """
         Return what `identity` sees now.
 
-        May read the database if needs_permissions: then call it from synchronous code.
+        `renew` looks up again what its user may do. May read the database if
+        needs_permissions: then call it from synchronous code.
         """
-        visible = tuple(
-            place
-            for place, primitive in self._primitives.items()
-            if may_see(identity, primitive)
-        )
-        return self._catalogue(visible, page_size, self._revision)
-
-    def _make_catalogue(
-        self, visible: tuple[tuple[str, str], ...], page_size: int, revision: int
-    ) -> Catalogue:
-        return Catalogue(
-            [self._primitives[place] for place in visible], page_size=page_size
-        )
+        if renew and self.needs_permissions:
+            _renew(identity.user)
+        visible = tuple(p for p in self.primitives if may_see(identity, p))
+        return self._catalogue(visible, page_size)
 
     def _decorate(self, kind: Any, function: Any, options: dict[str, Any]) -> Any:
         def register(function: Function) -> Function:
@@ -193,6 +192,28 @@ class Registry:
             return function
 
         return register if function is None else register(function)
+
+
+# Where django.contrib.auth keeps the permissions of a user object, for as long as that
+# lives: here for as long as the connection.
+_CACHES: Final = ("_perm_cache", "_user_perm_cache", "_group_perm_cache")
+
+
+def _renew(user: Any) -> None:
+    """Look up again what `user` may do; nothing if it was deleted."""
+    if getattr(user, "pk", None) is None:
+        return
+    try:
+        user.refresh_from_db()
+    except ObjectDoesNotExist:
+        user.is_active = False
+    for name in _CACHES:
+        if hasattr(user, name):
+            delattr(user, name)
+
+
+def _make_catalogue(visible: tuple[Primitive, ...], page_size: int) -> Catalogue:
+    return Catalogue(visible, page_size=page_size)
 
 
 registry: Final = Registry()

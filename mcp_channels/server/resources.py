@@ -8,9 +8,11 @@ A URI with variables is a template; each variable is a parameter of the function
 """
 
 import inspect
-import logging
+import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from itertools import islice
 from typing import Any, Final, Literal
 
 import msgspec
@@ -20,6 +22,7 @@ from django.core.exceptions import (
     PermissionDenied,
 )
 from django.http import Http404
+from django.utils.functional import Promise
 from msgspec import UNSET
 
 from mcp_channels.protocol import content, types
@@ -41,7 +44,12 @@ from mcp_channels.server.context import Context
 from mcp_channels.server.interaction import ClientRefused
 from mcp_channels.server.pagination import decode_cursor, encode_cursor
 from mcp_channels.server.primitives import Primitive, or_unset
-from mcp_channels.server.schemas import convert_value, encode_value, type_hints
+from mcp_channels.server.schemas import (
+    convert_value,
+    encode_value,
+    schema_of,
+    type_hints,
+)
 
 __all__ = [
     "Resource",
@@ -52,10 +60,12 @@ __all__ = [
     "read_resource",
 ]
 
-logger = logging.getLogger("mcp_channels")
-
 # What one template may add to a list: it is made anew for every page.
 _MOST_LISTED: Final = 1_000
+
+# RFC 3986, section 3.1: a scheme, and after it nothing that has to be encoded. In a
+# template also braces.
+_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x1f\x7f\"<>\\^`|]+")
 
 _check_contents: Final = msgspec.json.Decoder(list[ResourceContents]).decode
 
@@ -84,6 +94,11 @@ class _Readable(Primitive):
             timeout=timeout,
             atomic=atomic,
         )
+        if not _URI.fullmatch(uri):
+            raise ImproperlyConfigured(
+                f"{self.label}: {uri!r} is no URI. Begin with a scheme and encode what "
+                f"a URI cannot hold, as in 'shop://orders/5'."
+            )
         self._mime_type = mime_type
         self._ttl_ms = None if ttl is None else round(ttl * 1000)
         self._cache_scope = cache_scope
@@ -93,11 +108,18 @@ class _Readable(Primitive):
         self._context: str | None = None
         self._parameters: dict[str, inspect.Parameter] = {}
         for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                raise ImproperlyConfigured(
+                    f"{self.label}: parameter {parameter.name!r} is positional-only, "
+                    f"but variables come by name. Remove the '/'."
+                )
             hint = self._hints.get(parameter.name)
             if isinstance(hint, type) and issubclass(hint, Context):
                 self._context = parameter.name
             else:
                 self._parameters[parameter.name] = parameter
+                # Refuses a type that no text can become.
+                schema_of(self._hints.get(parameter.name, str), self.label)
 
     @property
     def key(self) -> str:
@@ -129,19 +151,23 @@ class _Readable(Primitive):
 
     def _convert(self, variables: Mapping[str, str]) -> dict[str, Any]:
         keywords = {}
-        for name, value in variables.items():
-            try:
-                keywords[name] = convert_value(
-                    value, self._hints.get(name, str), strict=False
-                )
-            except msgspec.ValidationError:
-                # What is no number is the number of nothing.
-                raise _NoSuchValue from None
+        for name, parameter in self._parameters.items():
+            if name in variables:
+                hint = self._hints.get(name, str)
+                try:
+                    keywords[name] = convert_value(variables[name], hint, strict=False)
+                except msgspec.ValidationError:
+                    # What is no number is the number of nothing.
+                    raise _NoSuchValue from None
+            elif parameter.default is parameter.empty:
+                # Of a query, of which any part may be left out.
+                raise _NoSuchValue
         return keywords
 
     def _to_result(self, value: Any, uri: str) -> ReadResourceResult:
         if isinstance(value, ReadResourceResult):
-            result = value
+            # It may be the site's for every request: what is set below is of this one.
+            result = copy(value)
         else:
             result = ReadResourceResult(contents=self._to_contents(value, uri))
         # "Never an empty contents for a missing resource."
@@ -166,9 +192,9 @@ class _Readable(Primitive):
         if isinstance(value, bytes | bytearray | memoryview):
             kind = self._mime_type or "application/octet-stream"
             return [ResourceContents(uri, blob=bytes(value), mime_type=kind)]
-        if isinstance(value, str):
+        if isinstance(value, str | Promise):
             kind = self._mime_type or "text/plain"
-            return [ResourceContents(uri, text=value, mime_type=kind)]
+            return [ResourceContents(uri, text=str(value), mime_type=kind)]
         kind = self._mime_type or "application/json"
         text = encode_value(value).decode()
         return [ResourceContents(uri, text=text, mime_type=kind)]
@@ -203,6 +229,10 @@ class Resource(_Readable):
         **options: Any,
     ) -> None:
         super().__init__(function, uri, **options)
+        if "}" in uri:
+            raise ImproperlyConfigured(
+                f"{self.label}: {uri!r} has a brace without its other."
+            )
         if self._parameters:
             raise ImproperlyConfigured(
                 f"{self.label}: its function takes {', '.join(self._parameters)}, but "
@@ -314,15 +344,26 @@ class _Lister(Primitive):
         super().__init__(
             function, name=function.__name__, permission=None, timeout=None, atomic=None
         )
-        self._context = [
-            name
-            for name, hint in type_hints(function).items()
-            if isinstance(hint, type) and issubclass(hint, Context)
-        ]
+        hints = type_hints(function)
+        self._context: list[str] = []
+        for parameter in inspect.signature(function).parameters.values():
+            hint = hints.get(parameter.name)
+            if isinstance(hint, type) and issubclass(hint, Context):
+                self._context.append(parameter.name)
+            elif parameter.default is parameter.empty:
+                raise ImproperlyConfigured(
+                    f"{self.place} lists resources, and gets nothing but a parameter "
+                    f"annotated Context: what is {parameter.name!r}?"
+                )
 
     async def list(self, context: Context) -> list[Any]:
         found = await self.run(context, dict.fromkeys(self._context, context))
-        return [item for item, _ in zip(found, range(_MOST_LISTED), strict=False)]
+        # In a thread: it may be a queryset, which reads the database now.
+        return await context.session.workers.run(_take, found)
+
+
+def _take(found: Iterable[Any]) -> list[Any]:
+    return list(islice(found, _MOST_LISTED))
 
 
 def make_resource(
@@ -342,10 +383,17 @@ async def list_resources(
     catalogue = context.session.catalogue
     if not catalogue.listing_templates:
         return catalogue.list_resources(params.cursor)
-    entries = [resource.definition for resource in catalogue.resources.values()]
+    context.session.expire_after(
+        None, context.request, InternalError("The list took too long")
+    )
+    found: dict[str, content.Resource] = {}
     for template in catalogue.listing_templates:
-        entries += await template.list_instances(context)
-    entries.sort(key=lambda entry: entry.uri)
+        for entry in await template.list_instances(context):
+            found.setdefault(entry.uri, entry)
+    # What has a URI of its own is what is read under it.
+    for uri, resource in catalogue.resources.items():
+        found[uri] = resource.definition
+    entries = [found[uri] for uri in sorted(found)]
     start = 0
     if isinstance(params.cursor, str):
         last = decode_cursor("resources", params.cursor)

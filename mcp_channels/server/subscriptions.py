@@ -8,9 +8,10 @@ basic/patterns/subscriptions.
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from msgspec import UnsetType
 
@@ -41,14 +42,25 @@ __all__ = [
     "unsubscribe",
 ]
 
+logger = logging.getLogger("mcp_channels")
+
 Kind: TypeAlias = Literal["tools", "prompts", "resources"]
+_KINDS: Final = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
 class PrimitivesChanged:
-    """A list has other items than before, or says something else of them."""
+    """
+    A list has other items than before, or says something else of them.
+
+    Raise ValueError for a kind that has no list.
+    """
 
     kind: Kind
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise ValueError(f"{self.kind!r} is none of {', '.join(_KINDS)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +148,12 @@ class Subscriptions:
     def notify(self, event: Event) -> None:
         """Tell the client of `event`, soon, if it wants to hear of it. Call it in the
         event loop."""
+        # What nobody wants is not kept, so that a site that publishes much of it costs
+        # a connection nothing. A changed list matters to the catalogue, too.
+        if isinstance(event, ResourceUpdated) and not (
+            event.uri in self._uris or any(self._listens_for(event))
+        ):
+            return
         self._pending[event] = None
         self._schedule(_COLLECTED)
 
@@ -153,25 +171,28 @@ class Subscriptions:
         self._held.clear()
 
     def _open(self, request: Request, wanted: SubscriptionFilter) -> _Listen:
-        offered = self._session.connection.description.offered
-        catalogue = self._session.catalogue
-        uris = []
-        if not isinstance(wanted.resource_subscriptions, UnsetType):
-            # Missing and hidden look the same: neither is acknowledged.
-            uris = [
-                uri
-                for uri in dict.fromkeys(wanted.resource_subscriptions)
-                if catalogue.find_resource(uri) is not None
-            ]
+        asked = wanted.resource_subscriptions
+        uris = [] if isinstance(asked, UnsetType) else list(dict.fromkeys(asked))
+        # Before the URIs are looked for: a frame holds very many.
         self._check_limit(1 + len(uris))
+        # Missing and hidden look the same: neither is acknowledged.
+        find = self._session.catalogue.find_resource
+        uris = [uri for uri in uris if find(uri) is not None]
         honoured = SubscriptionFilter()
         for kind in _KINDS:
             name = f"{kind}_list_changed"
-            if getattr(wanted, name) is True and f"{kind}.listChanged" in offered:
+            if getattr(wanted, name) is True and self._offers(kind):
                 setattr(honoured, name, True)
         if uris:
             honoured.resource_subscriptions = uris
         return _Listen(request, honoured, frozenset(uris), asyncio.Event())
+
+    def _offers(self, kind: Kind) -> bool:
+        offered = self._session.connection.description.offered
+        return f"{kind}.listChanged" in offered
+
+    def _listens_for(self, event: Event) -> list[_Listen]:
+        return [listen for listen in self._listens.values() if listen.wants(event)]
 
     def _check_limit(self, more: int) -> None:
         if self._limit is None:
@@ -193,8 +214,15 @@ class Subscriptions:
     async def _tell(self) -> None:
         events = list(self._pending)
         self._pending.clear()
-        if any(isinstance(event, PrimitivesChanged) for event in events):
-            await self._session.refresh()
+        if any(self._concerns_permissions(event) for event in events):
+            try:
+                await self._session.refresh()
+            except Exception:
+                # The database may be back soon; nobody is told of what was not checked.
+                logger.exception("Subscribers not told yet")
+                self._pending = dict.fromkeys([*events, *self._pending])
+                self._schedule(_RETRIED)
+                return
         for event in events:
             if not self._deliver(event):
                 # The outbox is full: news can wait, answers cannot.
@@ -203,18 +231,29 @@ class Subscriptions:
             self._schedule(_RETRIED)
         self._session.wake()
 
+    def _concerns_permissions(self, event: Event) -> bool:
+        """Tell whether the catalogue may be out of date, for `event`."""
+        if isinstance(event, PrimitivesChanged):
+            return True
+        found = self._session.catalogue.find_resource(event.uri)
+        return found is not None and found.resource.permission is not None
+
     def _deliver(self, event: Event) -> bool:
         """Send what is due for `event`; False when some of it found no room."""
         connection = self._session.connection
+        listens = self._listens_for(event)
         if isinstance(event, ResourceUpdated):
             # What may be seen is decided now, not when it was subscribed to.
             if self._session.catalogue.find_resource(event.uri) is None:
+                for listen in listens:
+                    # It was acknowledged for more than it gets: a new one will not be.
+                    listen.ended.set()
                 return True
             send = partial(connection.send_resource_updated, event.uri)
             is_subscribed = event.uri in self._uris
         else:
             send = partial(connection.send_list_changed, event.kind)
-            is_subscribed = True
+            is_subscribed = self._offers(event.kind)
         is_sent = True
         handshake = connection.handshake
         if handshake is not None and is_subscribed:
@@ -222,13 +261,9 @@ class Subscriptions:
                 is_sent = send(None)
             else:
                 self._held[event] = None
-        for listen in self._listens.values():
-            if listen.wants(event):
-                is_sent = send(listen.request) and is_sent
+        for listen in listens:
+            is_sent = send(listen.request) and is_sent
         return is_sent
-
-
-_KINDS: Final = ("tools", "prompts", "resources")
 
 
 async def subscribe(context: "Context", params: SubscribeRequestParams) -> EmptyResult:

@@ -82,7 +82,7 @@ async def check_handshake(judge: Judge, peer: Peer) -> None:
     judge.expect(
         result["protocolVersion"] == LEGACY
         and result["serverInfo"]["name"] == "atlas"
-        and OFFERED <= result["capabilities"].keys()
+        and result["capabilities"].keys() >= OFFERED
         and result["capabilities"]["resources"]["subscribe"] is True
         and "resultType" not in result,
         "initialize agrees on the revision and offers everything",
@@ -96,7 +96,7 @@ async def check_discovery(judge: Judge, peer: Peer) -> None:
     result = await peer.request("server/discover", {})
     judge.expect(
         MODERN in result["supportedVersions"]
-        and OFFERED <= result["capabilities"].keys()
+        and result["capabilities"].keys() >= OFFERED
         and result["resultType"] == "complete"
         and result["_meta"][f"{KEY}serverInfo"]["name"] == "atlas",
         "server/discover names the revision, the server and all it offers",

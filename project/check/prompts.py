@@ -86,7 +86,9 @@ async def check_messages(judge: Judge, peer: Peer) -> None:
         ("stay_at_home", {}, "an unknown prompt is refused"),
     ]
     for name, arguments, claim in mistakes:
-        error = await peer.refusal("prompts/get", {"name": name, "arguments": arguments})
+        error = await peer.refusal(
+            "prompts/get", {"name": name, "arguments": arguments}
+        )
         judge.expect(error.get("code") == -32602, claim, error)
 
 

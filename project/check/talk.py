@@ -39,6 +39,12 @@ class Talk:
             await self.peer.reply(self.question, {"result": result})
         await self.listen()
 
+    async def refuse(self, code: int, message: str) -> None:
+        """Refuse the question, as only a legacy client can."""
+        error = {"code": code, "message": message}
+        await self.peer.reply(self.question, {"error": error})
+        await self.listen()
+
     async def fill_in(self, **content: object) -> None:
         """Answer with a form that was filled in."""
         await self.answer({"action": "accept", "content": content})

@@ -180,7 +180,7 @@ async def test_trigger_tool_change() -> str:
     try:
         registry.remove("test_dynamic_tool")
     except NotRegistered:
-        registry.tool(make_dynamic, name="test_dynamic_tool")
+        registry.tool(name="test_dynamic_tool")(make_dynamic)
     publish(PrimitivesChanged("tools"))
     return "The tools have changed."
 
@@ -191,7 +191,7 @@ async def test_trigger_prompt_change() -> str:
     try:
         registry.remove("test_dynamic_prompt", kind="prompt")
     except NotRegistered:
-        registry.prompt(make_dynamic, name="test_dynamic_prompt")
+        registry.prompt(name="test_dynamic_prompt")(make_dynamic)
     publish(PrimitivesChanged("prompts"))
     return "The prompts have changed."
 

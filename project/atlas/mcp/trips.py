@@ -117,7 +117,7 @@ def cancel_trip(context: Context, trip: Annotated[int, Meta(ge=1)]) -> Cancelled
         f"Why do you cancel '{subject.title}', from {subject.starts_on}?", Cancellation
     )
     context.elicit(
-        f"This deletes '{subject.title}' with its {subject.nights} nights.",
+        f"This deletes '{subject.title}' and its stops.",
         Confirmation,
     )
     # Written after the last question: before, this function may begin again.
