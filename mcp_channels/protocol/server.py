@@ -61,6 +61,7 @@ from mcp_channels.protocol.messages import (
 )
 from mcp_channels.protocol.methods import (
     NOTIFICATIONS,
+    TASKS_EXTENSION,
     InitializeRequestParams,
     LoggingMessageNotificationParams,
     Method,
@@ -104,18 +105,26 @@ class ServerDescription:
         offered = set[str]()
         for name, capability in msgspec.to_builtins(self.capabilities).items():
             offered.add(name)
-            if isinstance(capability, dict):
-                offered.update(
-                    f"{name}.{key}"
-                    for key in capability
-                    if capability[key] is not False
-                )
+            offered.update(
+                f"{name}.{key}" for key in capability if capability[key] is not False
+            )
         object.__setattr__(self, "offered", frozenset(offered))
         info = Raw(msgspec.json.encode(self.info))
         object.__setattr__(self, "stamp", {SERVER_INFO: info})
 
 
 _NO_META: Final[dict[str, Any]] = {}
+
+# What `subscriptions/listen` can tell of: a server with none of it has no such method.
+_SUBSCRIBABLE: Final = frozenset(
+    {
+        "tools.listChanged",
+        "prompts.listChanged",
+        "resources.listChanged",
+        "resources.subscribe",
+        f"extensions.{TASKS_EXTENSION}",
+    }
+)
 
 
 class ServerConnection(Connection):
@@ -204,9 +213,13 @@ class ServerConnection(Connection):
         self, message: RequestMessage, batch: Batch | None
     ) -> Request | None:
         """Raise ProtocolError when it is refused."""
-        if message.id in self._in_flight:
+        if message.id in self._in_flight or (
+            batch is not None and message.id in batch.ids
+        ):
             # The first one goes on undisturbed.
             raise InvalidRequest("This request id is already in flight")
+        if batch is not None:
+            batch.ids.add(message.id)
         meta = read_meta(message.params)
         if meta is not None and (
             PROTOCOL_VERSION in meta
@@ -293,7 +306,10 @@ class ServerConnection(Connection):
         needed = method.server_capability
         if method.extension is not None and revision.era is Era.MODERN:
             needed = f"extensions.{method.extension}"
-        if needed is not None and needed not in self.description.offered:
+        offered = self.description.offered
+        if needed is not None and needed not in offered:
+            raise MethodNotFound(name)
+        if name == "subscriptions/listen" and offered.isdisjoint(_SUBSCRIBABLE):
             raise MethodNotFound(name)
         return method
 
@@ -353,8 +369,8 @@ class ServerConnection(Connection):
 
     def _set_level(self, request: Request) -> Struct:
         params: SetLevelRequestParams = request.params
-        if self._handshake is not None:
-            self._handshake.log_level = params.level
+        assert self._handshake is not None  # the method is refused before it
+        self._handshake.log_level = params.level
         return EmptyResult()
 
     # Out

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import docstring_parser
+import msgspec
 from django.core.exceptions import ImproperlyConfigured
 from msgspec import UNSET, Raw, UnsetType
 
@@ -21,7 +22,13 @@ from mcp_channels.protocol.methods import CallToolRequestParams, PaginatedReques
 from mcp_channels.protocol.projection import SharedResult
 from mcp_channels.protocol.types import CallToolResult, ToolAnnotations
 from mcp_channels.server.context import Context
-from mcp_channels.server.schemas import Arguments, ArgumentsError, Returned
+from mcp_channels.server.schemas import (
+    Arguments,
+    ArgumentsError,
+    Returned,
+    check_content,
+    encode_value,
+)
 
 __all__ = ["Tool", "ToolError", "call_tool", "list_tools"]
 
@@ -31,6 +38,7 @@ logger = logging.getLogger("mcp_channels")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _PERMISSION: Final = re.compile(r"\w+\.\w+")
 _NO_ARGUMENTS: Final = Raw(b"{}")
+_decode_definition: Final = msgspec.json.Decoder(types.Tool).decode
 
 
 class ToolError(Exception):
@@ -43,7 +51,8 @@ class ToolError(Exception):
 
     def __init__(self, message: str, *, content: list[ContentBlock] | None = None):
         super().__init__(message)
-        self.message = message
+        # A lazy translation is translated here, in the language of the request.
+        self.message = str(message)
         self.content = content or []
 
 
@@ -79,6 +88,10 @@ class Tool:
         timeout: float | None = None,
         atomic: bool | None = None,
     ) -> None:
+        if inspect.isclass(function) or not hasattr(function, "__qualname__"):
+            raise ImproperlyConfigured(
+                f"{function!r} cannot be a tool: write a function that calls it."
+            )
         self.function = function
         self.name = function.__name__ if name is None else name
         self.permission = permission
@@ -111,7 +124,7 @@ class Tool:
             for hint in (read_only, destructive, idempotent, open_world)
         )
         self._expired = _error(f"Tool {self.name!r} did not finish in time.")
-        self.definition = types.Tool(
+        definition = types.Tool(
             name=self.name,
             title=_or_unset(title),
             description=_or_unset(description),
@@ -121,6 +134,11 @@ class Tool:
             icons=_or_unset(icons),
             meta=_or_unset(meta),
         )
+        try:
+            # What cannot be sent would take the whole list with it.
+            self.definition: types.Tool = _decode_definition(encode_value(definition))
+        except (TypeError, ValueError, msgspec.ValidationError) as exc:
+            raise ImproperlyConfigured(f"Tool {self.name!r}: {exc}") from exc
 
     @property
     def place(self) -> str:
@@ -144,7 +162,7 @@ class Tool:
                 f"Tool {self.name!r}: permission {self.permission!r} is invalid: use "
                 f"'app_label.codename'."
             )
-        if self.timeout is not None and self.timeout <= 0:
+        if self.timeout is not None and not self.timeout > 0:  # NaN is neither
             raise ImproperlyConfigured(
                 f"Tool {self.name!r}: timeout must be more than 0 seconds."
             )
@@ -169,26 +187,14 @@ class Tool:
         raise only ProtocolError, when the function does.
         """
         try:
-            keywords = self._arguments.decode(arguments)
+            try:
+                value = await self._run(context, arguments)
+                return self._returned.to_result(value)
+            except ToolError as exc:
+                content = check_content([TextContent(exc.message), *exc.content])
+                return CallToolResult(content=content, is_error=True)
         except ArgumentsError as exc:
             return _error(str(exc))
-        if self._arguments.skipped is not None:
-            keywords[self._arguments.skipped] = context
-        session = context.session
-        session.expire_after(self.timeout, context.request, self._expired)
-        try:
-            if self.is_async:
-                value = await self.function(**keywords)
-                session.workers.clean_after_async()
-            else:
-                value = await session.workers.run(
-                    self._run, keywords, atomic=self.atomic
-                )
-                if inspect.isawaitable(value):
-                    value = await value
-            return self._returned.to_result(value)
-        except ToolError as exc:
-            return _error(exc.message, exc.content)
         except ProtocolError:
             raise
         except (Exception, SystemExit):
@@ -196,7 +202,21 @@ class Tool:
             logger.exception("Tool %r failed", self.name)
             return _error(f"Tool {self.name!r} failed.")
 
-    def _run(self, keywords: dict[str, Any]) -> Any:
+    async def _run(self, context: Context, arguments: Raw) -> Any:
+        keywords = self._arguments.decode(arguments)
+        if self._arguments.skipped is not None:
+            keywords[self._arguments.skipped] = context
+        session = context.session
+        session.expire_after(self.timeout, context.request, self._expired)
+        if not self.is_async:
+            value = await session.workers.run(self._call, keywords, atomic=self.atomic)
+            return await value if inspect.isawaitable(value) else value
+        try:
+            return await self.function(**keywords)
+        finally:
+            session.workers.clean_after_async()
+
+    def _call(self, keywords: dict[str, Any]) -> Any:
         return self.function(**keywords)
 
 
@@ -225,10 +245,8 @@ async def call_tool(context: Context, params: CallToolRequestParams) -> CallTool
     return await tool.call(context, arguments)
 
 
-def _error(message: str, content: list[ContentBlock] | None = None) -> CallToolResult:
-    return CallToolResult(
-        content=[TextContent(message), *(content or [])], is_error=True
-    )
+def _error(message: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(message)], is_error=True)
 
 
 def _or_unset(value: Any) -> Any:
