@@ -140,8 +140,6 @@ def _check_number(value: float) -> float:
 
 
 def _check_text(value: object) -> str:
-    """Return `value` as text, a lazy translation translated. Raise ValueError when it
-    has surrogates that stand alone."""
-    text = str(value)
-    text.encode()
-    return text
+    """Return `value` as a str and no kind of it, a lazy translation translated. Raise
+    ValueError when it has surrogates that stand alone."""
+    return str(value).encode().decode()

@@ -26,14 +26,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
 from msgspec import UNSET, Raw
 
-from mcp_channels.protocol.content import (
-    AudioContent,
-    ContentBlock,
-    EmbeddedResource,
-    ImageContent,
-    ResourceLink,
-    TextContent,
-)
+from mcp_channels.protocol.content import ContentBlock, TextContent
 from mcp_channels.protocol.projection import RootValue, has_object_root
 from mcp_channels.protocol.types import CallToolResult
 from mcp_channels.server.violations import Violations, describe_failure
@@ -44,13 +37,7 @@ JSONSchema = dict[str, Any]
 
 _UNIONS: Final = (Union, python_types.UnionType)
 _TEXT: Final = (str, Promise)
-_BLOCKS: Final = (
-    TextContent,
-    ImageContent,
-    AudioContent,
-    ResourceLink,
-    EmbeddedResource,
-)
+_BLOCKS: Final = get_args(ContentBlock)
 
 
 class ArgumentsError(Exception):
@@ -278,7 +265,7 @@ class Returned:
         if value is None:
             return CallToolResult(content=[])
         if isinstance(value, _TEXT):
-            return CallToolResult(content=[TextContent(str(value))])
+            return CallToolResult(content=[TextContent(_plain(value))])
         if isinstance(value, _BLOCKS):
             return CallToolResult(content=check_content([value]))
         if isinstance(value, list | tuple) and (
@@ -334,18 +321,23 @@ def encode_value(value: Any) -> bytes:
     """
     Encode what a site's function returned, as JSON.
 
-    Beyond what msgspec knows it takes lazy translations and pydantic models. Raise
-    TypeError, ValueError or RecursionError for anything else.
+    Beyond what msgspec knows it takes lazy translations, safe strings and pydantic
+    models. Raise TypeError, ValueError or RecursionError for anything else.
     """
     return _ENCODER.encode(value)
 
 
 def _encode_custom(value: Any) -> Any:
-    if isinstance(value, Promise):
-        return str(value)
+    if isinstance(value, _TEXT):
+        return _plain(value)
     if _is_pydantic(type(value)):
         return value.model_dump(mode="json", by_alias=True)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _plain(text: str | Promise) -> str:
+    """Return `text` as a str and no kind of it, such as what a template renders."""
+    return str.__str__(str(text))
 
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=_encode_custom)
@@ -372,7 +364,7 @@ def _describe_custom(type: Any, mode: str) -> JSONSchema:
     if _is_pydantic(type):
         schema: JSONSchema = type.model_json_schema(mode=mode)
         return schema
-    raise TypeError(f"{type!r} has no JSON form")
+    raise NotImplementedError
 
 
 def _is_pydantic(type: Any) -> bool:
@@ -396,8 +388,10 @@ def _schema_of(type: Any, label: str, mode: str = "validation") -> JSONSchema:
             type, schema_hook=partial(_describe_custom, mode=mode)
         )
     except (TypeError, NameError, RuntimeError) as exc:
+        # Around it stand hints for those who use msgspec or pydantic themselves.
+        reason = str(exc).splitlines()[-1 if isinstance(exc, TypeError) else 0]
         raise ImproperlyConfigured(
-            f"{label}: no schema for {type!r}: {exc}. Use what JSON has, a Struct, "
+            f"{label}: no schema for {type!r}: {reason}. Use what JSON has, a Struct, "
             f"dataclass, TypedDict or pydantic model, or give a schema."
         ) from exc
     definitions = schema.pop("$defs", {})
@@ -411,7 +405,7 @@ def _schema_of(type: Any, label: str, mode: str = "validation") -> JSONSchema:
             if other != name
         ):
             del definitions[name]
-    _hoist(schema, definitions, label)
+    _hoist([schema, *definitions.values()], definitions, label)
     if definitions:
         schema["$defs"] = definitions
     return schema
@@ -491,5 +485,5 @@ def _to_block(item: Any) -> Any:
     if isinstance(item, _BLOCKS):
         return item
     if isinstance(item, _TEXT):
-        return TextContent(str(item))
+        return TextContent(_plain(item))
     raise TypeError(f"{type(item).__name__} is no content")
