@@ -1,0 +1,21 @@
+"""Settings of the servers that other programs are let loose on."""
+
+import json
+import os
+
+SECRET_KEY = "for tests only"
+ALLOWED_HOSTS = ["127.0.0.1"]
+USE_TZ = True
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "channels",
+    "mcp_channels",
+    "tests.interop",  # its module `mcp` has the tools
+]
+ASGI_APPLICATION = "tests.interop.asgi.application"
+MCP_CHANNELS = {
+    "SERVER_NAME": "interop",
+    "ALLOW_ANONYMOUS": True,
+    **json.loads(os.environ.get("MCP_CHANNELS", "{}")),
+}
