@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 from django.apps import AppConfig, apps
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
@@ -11,6 +13,10 @@ class MCPChannelsConfig(AppConfig):
 
     name = "mcp_channels"
     verbose_name = _("MCP server")
+
+    # Tests that change INSTALLED_APPS make Django call ready() again; what an app has
+    # registered stays registered.
+    _asked: ClassVar[set[type[AppConfig]]] = set()
 
     def ready(self) -> None:
         """
@@ -32,5 +38,6 @@ class MCPChannelsConfig(AppConfig):
         autodiscover_modules(get_settings().AUTODISCOVER_MODULE)
         for config in apps.get_app_configs():
             register = getattr(config, "mcp_register", None)
-            if register is not None:
+            if register is not None and type(config) not in self._asked:
+                self._asked.add(type(config))
                 register(registry)

@@ -2,8 +2,8 @@
 Who may open a connection: a scope becomes an Identity, or is refused.
 
 Decided before the socket is accepted. A page of another site can open a WebSocket with
-the cookies of its visitor, so an Origin is looked at whenever there is one, and needed
-when a cookie is the credential.
+the cookies of its visitor, so an Origin is looked at whenever there is one, and a known
+one is needed when a cookie is the credential.
 """
 
 from collections.abc import Iterable, Mapping
@@ -50,8 +50,10 @@ async def authenticate(scope: Mapping[str, Any]) -> Identity:
     host = headers.get("host", "")
     _check_host(host)
     origin = headers.get("origin")
-    if origin is not None:
-        _check_origin(origin, host, scope.get("scheme", "ws"))
+    is_known = origin is not None and _is_known(origin, host, scope.get("scheme", "ws"))
+    allows_all = "*" in get_settings().ALLOWED_ORIGINS
+    if origin is not None and not is_known and not allows_all:
+        raise Refused(403, "This origin is not allowed")
     if headers.get("authorization", "").lower().startswith("bearer "):
         # Going on without it would make somebody anonymous who meant to be known.
         raise Refused(401, "This credential is not known here")
@@ -59,8 +61,10 @@ async def authenticate(scope: Mapping[str, Any]) -> Identity:
     if user is None:
         user = await _session_user(headers.get("cookie", ""))
     if user.is_authenticated:
-        if origin is None and "cookie" in headers:
-            raise Refused(403, "A session cookie needs an Origin header")
+        # A browser adds the cookie to what a page asks, whoever wrote the page: "*"
+        # would let every one of them act as its visitor.
+        if "cookie" in headers and not is_known:
+            raise Refused(403, "A session cookie needs the Origin of a known site")
     elif not get_settings().ALLOW_ANONYMOUS:
         raise Refused(401, "Credentials are required")
     return Identity(user)
@@ -93,7 +97,10 @@ def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         key = name.decode("latin-1").lower()
         if key in headers and key in ("host", "origin", "authorization"):
             raise Refused(400, f"More than one {key} header")
-        headers[key] = value.decode("latin-1")
+        text = value.decode("latin-1")
+        # RFC 9113, 8.2.3: HTTP/2 may split the cookies into several fields.
+        is_split = key == "cookie" and key in headers
+        headers[key] = f"{headers[key]}; {text}" if is_split else text
     return headers
 
 
@@ -107,19 +114,16 @@ def _check_host(host: str) -> None:
         raise Refused(403, "This host is not served here")
 
 
-def _check_origin(origin: str, host: str, scheme: str) -> None:
-    allowed = get_settings().ALLOWED_ORIGINS
-    if "*" in allowed:
-        return
+def _is_known(origin: str, host: str, scheme: str) -> bool:
+    """Tell whether `origin` is the site's own, or listed by name."""
     asked = _split_origin(origin)
-    if asked is not None:
-        if asked in map(_split_origin, allowed):
-            return
-        # Behind a proxy that ends TLS the scheme is "ws" though the page is https.
-        same_scheme = asked[0] == "https" or (asked[0] == "http" and scheme != "wss")
-        if same_scheme and asked == _split_origin(f"{asked[0]}://{host}"):
-            return
-    raise Refused(403, "This origin is not allowed")
+    if asked is None:
+        return False
+    if asked in map(_split_origin, get_settings().ALLOWED_ORIGINS):
+        return True
+    # Behind a proxy that ends TLS the scheme is "ws" though the page is https.
+    same_scheme = asked[0] == "https" or (asked[0] == "http" and scheme != "wss")
+    return same_scheme and asked == _split_origin(f"{asked[0]}://{host}")
 
 
 def _split_origin(origin: str) -> tuple[str, str, str] | None:

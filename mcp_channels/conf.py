@@ -7,6 +7,7 @@ What a name means, its unit and its default stand here and nowhere else; a wrong
 type is found by the system checks.
 """
 
+import re
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, get_type_hints
@@ -36,7 +37,8 @@ class Settings:
     # Where it is and who may come in
     PATH: str = "ws"  # below the root path, without slashes at the ends
     ALLOW_ANONYMOUS: bool = False  # connections without credentials
-    # Besides the site's own: "https://app.example.com", or "*" for every one.
+    # Besides the site's own: "https://app.example.com"; "*" for every one, though not
+    # for a page that comes with somebody's cookie.
     ALLOWED_ORIGINS: tuple[str, ...] = ()
 
     # What it offers
@@ -45,14 +47,14 @@ class Settings:
 
     # What one connection may use
     MAX_FRAME_BYTES: int | None = 1024 * 1024  # of UTF-8; a larger one closes, 1009
-    MAX_JSON_DEPTH: int = 64  # arrays and objects inside each other
+    MAX_JSON_DEPTH: int = 64  # arrays and objects inside each other, at most 500
     MAX_BATCH_LENGTH: int | None = 50  # messages in a batch of 2025-03-26
     MAX_REQUESTS_IN_FLIGHT: int | None = 64
     MAX_OUTBOX_FRAMES: int | None = 1_000  # waiting for a slow reader; then 1013
     MAX_OUTBOX_BYTES: int | None = 8 * 1024 * 1024
     MAX_SUBSCRIPTIONS: int | None = 1_024  # URIs, and listens
     MAX_VIOLATIONS: int | None = 100  # malformed messages; one more closes, 1008
-    IDLE_TIMEOUT: float | None = None  # seconds without a frame from the client; 1000
+    IDLE_TIMEOUT: float | None = None  # seconds without a frame or a call; then 1000
 
     # How it works
     CALL_TIMEOUT: float | None = 60.0  # seconds for a call that has no own timeout
@@ -72,6 +74,7 @@ _AT_LEAST_ONE = (
     "SYNC_THREADS",
 )
 _MORE_THAN_NOTHING = ("CALL_TIMEOUT", "IDLE_TIMEOUT", "INTERACTION_TIMEOUT")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.IGNORECASE)
 
 
 @cache
@@ -102,8 +105,19 @@ def problems() -> list[str]:
             continue
         if name in _AT_LEAST_ONE and value < 1:
             found.append(f"{name} must be at least 1.")
-        if name in _MORE_THAN_NOTHING and value <= 0:
+        if name == "MAX_JSON_DEPTH" and value > 500:
+            found.append("MAX_JSON_DEPTH must be at most 500.")
+        if name == "MAX_VIOLATIONS" and value < 0:
+            found.append("MAX_VIOLATIONS must be at least 0.")
+        if name in _MORE_THAN_NOTHING and not value > 0:  # NaN is neither
             found.append(f"{name} must be more than 0 seconds.")
+        if name == "ALLOWED_ORIGINS":
+            found += [
+                f"ALLOWED_ORIGINS: {origin!r} is no origin: use a scheme and a host, "
+                f"as in 'https://app.example.com', without a path."
+                for origin in value
+                if origin != "*" and not _ORIGIN.fullmatch(origin)
+            ]
         if name == "PATH" and value != value.strip("/"):
             found.append("PATH must not begin or end with a slash.")
     return sorted(found)

@@ -5,8 +5,10 @@ The rules, with the close codes, are in docs/websocket.md.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from functools import lru_cache, partial
+from time import monotonic
 from typing import Any, ClassVar
 
 from asgiref.typing import (
@@ -34,12 +36,16 @@ from mcp_channels.server.registry import Registry, registry
 
 __all__ = ["MCPConsumer"]
 
+logger = logging.getLogger("mcp_channels")
+
 
 class MCPConsumer(AsyncJsonWebsocketConsumer):
     """
     Serve MCP to one client.
 
-    A subclass may serve another `registry`.
+    A subclass may serve another `registry`. Of what it inherits, `receive()` and
+    `receive_json()` are never called, and `groups` are not joined: the dispatcher takes
+    the frames. `send_json()` works, but goes past the outbox and its limits.
     """
 
     registry: ClassVar[Registry] = registry
@@ -57,20 +63,30 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         # this consumer has no use for. Threads that touch the database clean up.
         try:
             while True:
-                await self.dispatch(await receive())
-        except StopConsumer:
-            pass
+                message = await receive()
+                try:
+                    await self.dispatch(message)
+                except StopConsumer:
+                    break
+                except Exception:
+                    if self.dispatcher is None:
+                        raise  # the server answers 500
+                    # Servers differ in what they make of it, and not all tell the
+                    # client.
+                    logger.exception("Connection failed")
+                    self.dispatcher.close(1011, "Internal error")
         finally:
             if self._idle_timer is not None:
                 self._idle_timer.cancel()
-            if self.dispatcher is not None:
-                leave(self.dispatcher)
-                await self.dispatcher.shut()
+            if self._joined is not None:
+                leave(self._joined)
+                await self._joined.shut()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._last_frame = 0.0
+        self._joined: Dispatcher | None = None  # also before the socket is accepted
+        self._last_frame = monotonic()
 
     async def dispatch(self, message: Any) -> None:
         """Call the method that is named after the type of `message`."""
@@ -87,7 +103,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
             return
         settings = get_settings()
         catalogue = await self._find_catalogue(identity)
-        self.dispatcher = Dispatcher(
+        dispatcher = Dispatcher(
             description=_describe(self.registry, self.registry.revision, settings),
             limits=_limits(settings),
             identity=identity,
@@ -102,11 +118,13 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
             max_subscriptions=settings.MAX_SUBSCRIPTIONS,
         )
         # Before anything is waited for, so that no event is missed.
-        join(self.dispatcher)
-        await self.accept(subprotocol)
+        join(dispatcher)
+        self._joined = dispatcher
         self._max_bytes = settings.MAX_FRAME_BYTES
+        await self.accept(subprotocol)
+        self.dispatcher = dispatcher
         if settings.IDLE_TIMEOUT is not None:
-            self._watch(settings.IDLE_TIMEOUT)
+            self._watch(dispatcher, settings.IDLE_TIMEOUT)
 
     async def websocket_receive(self, message: WebSocketReceiveEvent) -> None:
         """Hand a text frame to the dispatcher; it never waits for an answer."""
@@ -114,7 +132,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         if dispatcher is None:
             # Some servers deliver what came before they refused the socket.
             return
-        self._last_frame = dispatcher.loop.time()
+        self._last_frame = monotonic()
         text = message.get("text")
         if text is None:
             dispatcher.close(1003, "Only text frames are understood")
@@ -143,21 +161,19 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         return find()
 
     def _send_frame(self, text: str) -> Awaitable[None]:
+        self._last_frame = monotonic()
         return self.base_send({"type": "websocket.send", "text": text, "bytes": None})
 
-    def _watch(self, timeout: float) -> None:
+    def _watch(self, dispatcher: Dispatcher, timeout: float) -> None:
         """Close the connection once it was idle for `timeout` seconds."""
-        dispatcher = self.dispatcher
-        if dispatcher is None:
-            return
-        now = dispatcher.loop.time()
-        self._last_frame = self._last_frame or now
         # Who waits for an answer is not idle.
-        left = timeout if dispatcher.is_busy else self._last_frame + timeout - now
-        if left <= 0:
+        idle = 0.0 if dispatcher.is_busy else monotonic() - self._last_frame
+        if idle >= timeout:
             dispatcher.close(1000, "Idle for too long")
         else:
-            self._idle_timer = dispatcher.loop.call_later(left, self._watch, timeout)
+            self._idle_timer = dispatcher.loop.call_later(
+                timeout - idle, self._watch, dispatcher, timeout
+            )
 
 
 async def refuse(scope: Any, send: ASGISendCallable, refused: Refused) -> None:

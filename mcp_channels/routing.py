@@ -30,14 +30,20 @@ def application(consumer: type[MCPConsumer] = MCPConsumer) -> ASGI3Application:
     Return the ASGI application for WebSocket connections.
 
     It serves `consumer` at PATH, below the root path if there is one, and refuses every
-    other path with 404.
+    other path with 404. Raise ImproperlyConfigured when MCP_CHANNELS is wrong: a server
+    does not run the system checks, and should not start.
     """
+    get_settings()
     serve = consumer.as_asgi()
 
     async def route(
         scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        # Some servers put the root path before the path, others do not.
+        root = scope.get("root_path", "").rstrip("/")
+        path = scope["path"]
+        if path.startswith(f"{root}/"):
+            path = path[len(root) :]
         if path.strip("/") == get_settings().PATH:
             await serve(scope, receive, send)
         else:

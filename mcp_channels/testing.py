@@ -4,7 +4,7 @@ For a site's own tests: a client without a network.
     async def test_count(settings):
         async with MCPCommunicator(user=user) as client:
             result = await client.call_tool("count_orders", {"status": "paid"})
-            assert result["structuredContent"] == {"result": 3}
+            assert result["structuredContent"] == 3
 
 A client that is asked something answers with `answers`, in each era's own way:
 
@@ -93,10 +93,13 @@ class MCPCommunicator:
         self._timeout = timeout
         self._last_id = 0
         self._answers: dict[Any, JSONObject] = {}
+        headers = headers or []
+        has_host = any(name.lower() == b"host" for name, _ in headers)
         self._socket = WebsocketCommunicator(
             consumer.as_asgi(),
             "/ws",
-            headers=[(b"host", b"localhost"), *(headers or [])],
+            # The host that Django's own test client has, and test runs always allow.
+            headers=[*headers, *([] if has_host else [(b"host", b"testserver")])],
             subprotocols=subprotocols,
         )
         scope: Any = self._socket.scope
@@ -124,6 +127,7 @@ class MCPCommunicator:
         await self._socket.send_input({"type": "websocket.connect"})
         message = await self._socket.receive_output(self._timeout)
         if message["type"] != "websocket.accept":
+            await self.disconnect()
             raise ConnectionRefusedError(message.get("status", 403))
         subprotocol: str | None = message["subprotocol"]
         return subprotocol

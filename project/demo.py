@@ -129,8 +129,8 @@ MCP, every revision:  {url}
 The admin:            http://{HOST}:{port}/admin/
 
 Users: ada and grace, who plan trips, and admin, the superuser. Each has its name for
-a password, unless that was changed. Nobody needs to sign in, except for my_trips and
-plan_trip: these take the session cookie of the admin, sent with an Origin header.
+a password, unless that was changed. Nobody needs to sign in, except for trips: these
+take the session cookie of the admin, sent with an Origin header.
 
 To connect, any client of MCP over WebSocket will do. In another terminal:
 

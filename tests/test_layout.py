@@ -28,8 +28,10 @@ GENERATED = f"{PACKAGE}.migrations."
 
 # Tests of what is no single module of the package: of the project as a whole, ...
 TESTS_OF_THE_WHOLE = frozenset(
-    {"test_docs", "test_exports", "test_layout", "test_scripts"}
+    {"test_docs", "test_exports", "test_layout", "test_scripts", "test_traps"}
 )
+# ... of a room as a whole, ...
+TESTS_OF_A_ROOM = frozenset({"tests.protocol.test_fuzz"})
 # ... between it and other programs, and of what stands beside the package.
 ROOMS_OF_THEIR_OWN = frozenset(
     {"benchmarks", "browser", "interop", "plugins", "project"}
@@ -251,7 +253,7 @@ def find_stray_tests(modules: Iterable[Module], tests: Iterable[Module]) -> list
         test.name
         for test in tests
         if test.stem.startswith("test_")
-        and test.name not in mirrors
+        and test.name not in mirrors | TESTS_OF_A_ROOM
         and test.name.split(".")[1] not in TESTS_OF_THE_WHOLE | ROOMS_OF_THEIR_OWN
     ]
 
@@ -438,7 +440,13 @@ def test_packages_and_migrations_need_no_test():
 
 
 @pytest.mark.parametrize(
-    "name", ["tests.settings", "tests.test_layout", "tests.interop.test_sdk"]
+    "name",
+    [
+        "tests.settings",
+        "tests.test_layout",
+        "tests.interop.test_sdk",
+        "tests.protocol.test_fuzz",
+    ],
 )
 def test_tests_of_no_module_are_listed(name):
     assert find_stray_tests([], [Module(name, "")]) == []

@@ -36,7 +36,7 @@ __all__ = [
 class Limits:
     """What one connection may use. None disables a limit."""
 
-    max_json_depth: int = 64  # arrays and objects inside each other
+    max_json_depth: int = 64  # arrays and objects inside each other; at most 500
     max_batch_length: int | None = 50  # members
     max_outbox_frames: int | None = 1_000
     max_outbox_bytes: int | None = 8 * 1024 * 1024  # characters of JSON text

@@ -146,7 +146,8 @@ class MissingClientCapability(ProtocolError):
 
     def code_for(self, revision: Revision | None) -> int:
         """The code exists since MCP 2026-07-28; before, it is an internal error."""
-        legacy = revision is None or revision.era is Era.LEGACY
+        # None: an envelope was read, since only one can lack a capability that early.
+        legacy = revision is not None and revision.era is Era.LEGACY
         return INTERNAL_ERROR if legacy else self.code
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from mcp_channels.protocol.messages import RequestId
 from mcp_channels.protocol.types import ClientCapabilities, Implementation, LoggingLevel
 from mcp_channels.protocol.versions import Revision
 
@@ -42,10 +43,11 @@ class Batch:
     The answers to one batch, which leave together. MCP 2025-03-26, basic, batching.
 
     Call expect() for each request before anything may answer it, and seal() when all
-    members were read.
+    members were read. `ids` are those of the requests so far.
     """
 
     def __init__(self) -> None:
+        self.ids = set[RequestId]()
         self._replies: list[str] = []
         self._expected = 1  # the reading itself, until seal()
 

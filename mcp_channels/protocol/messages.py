@@ -95,6 +95,9 @@ _decode_array: Final = msgspec.json.Decoder(list[Raw]).decode
 
 _NOT_A_MESSAGE: Final = "A message is a JSON object with a method"
 
+# Whatever reads a part of a frame again must not meet Python's own limit of 1000.
+_DEEPEST: Final = 500
+
 # A string, so that brackets inside one do not count; and all that is no bracket.
 _NOT_BRACKETS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^\[\]{}"]+', re.DOTALL)
 _SQUARE: Final = str.maketrans("{}", "[]")
@@ -180,6 +183,7 @@ def _classify(envelope: _Envelope) -> Message | None:
 
 def _check_depth(text: str, limit: int) -> None:
     """Raise ParseError when arrays and objects are more than `limit` deep."""
+    limit = min(limit, _DEEPEST)
     # Counting all brackets is quick and settles almost every frame.
     if text.count("[") + text.count("{") <= limit:
         return

@@ -84,16 +84,16 @@ class SharedResult:
 
     def __init__(self, result: Struct) -> None:
         self.result = result
-        self._encoded: dict[tuple[Revision, int], str] = {}
+        self._encoded: dict[Revision, tuple[dict[str, Any], str]] = {}
 
     def encode(self, revision: Revision, stamp: dict[str, Any]) -> str:
         """Return its JSON on the wire of `revision`, stamped as project_result()
         does."""
-        key = revision, id(stamp)
-        text = self._encoded.get(key)
-        if text is None:
+        last_stamp, text = self._encoded.get(revision, (None, ""))
+        if last_stamp is not stamp:
             projected = project_result(self.result, revision, stamp)
-            text = self._encoded[key] = msgspec.json.encode(projected).decode()
+            text = msgspec.json.encode(projected).decode()
+            self._encoded[revision] = stamp, text
         return text
 
 
@@ -105,8 +105,10 @@ def project_result(result: Struct, revision: Revision, stamp: dict[str, Any]) ->
     2026-07-28, basic, results.
     """
     projected = project(result, revision)
-    if revision.era is Era.LEGACY or not isinstance(projected, _STAMPED):
+    if not isinstance(projected, _STAMPED):
         return projected
+    if revision.era is Era.LEGACY:
+        return _without_modern_members(projected)
     stamped = copy(projected)
     if stamped.result_type is UNSET:
         stamped.result_type = "complete"
@@ -118,6 +120,20 @@ def project_result(result: Struct, revision: Revision, stamp: dict[str, Any]) ->
             stamped.cache_scope = "private"
     stamped.meta = {**stamp, **stamped.meta} if stamped.meta else stamp
     return stamped
+
+
+def _without_modern_members(
+    result: types.Result | types.GetTaskResult,
+) -> types.Result | types.GetTaskResult:
+    names = ["result_type"]
+    if isinstance(result, types.CacheableResult):
+        names += "ttl_ms", "cache_scope"
+    if all(getattr(result, name) is UNSET for name in names):
+        return result
+    bare = copy(result)
+    for name in names:
+        setattr(bare, name, UNSET)
+    return bare
 
 
 def project(value: Struct, revision: Revision) -> Struct:

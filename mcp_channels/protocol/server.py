@@ -180,9 +180,13 @@ class ServerConnection(Connection):
         self, message: RequestMessage, batch: Batch | None
     ) -> Request | None:
         """Raise ProtocolError when it is refused."""
-        if message.id in self._in_flight:
+        if message.id in self._in_flight or (
+            batch is not None and message.id in batch.ids
+        ):
             # The first one goes on undisturbed.
             raise InvalidRequest("This request id is already in flight")
+        if batch is not None:
+            batch.ids.add(message.id)
         meta = read_meta(message.params) or _NO_META
         if self._is_modern(message.method, meta):
             request = self._admit_modern(message, meta)
@@ -271,12 +275,7 @@ class ServerConnection(Connection):
     def _find(self, name: str, revision: Revision) -> Method:
         """Raise MethodNotFound for what `revision` does not have or nobody offers."""
         method = find_request(name, revision)
-        if method is None:
-            raise MethodNotFound(name)
-        needed = method.server_capability
-        if method.extension is not None and revision.era is Era.MODERN:
-            needed = f"extensions.{method.extension}"
-        if needed is not None and needed not in self.description.offered:
+        if method is None or not self.description.offers(method, revision):
             raise MethodNotFound(name)
         return method
 
@@ -336,8 +335,8 @@ class ServerConnection(Connection):
 
     def _set_level(self, request: Request) -> Struct:
         params: SetLevelRequestParams = request.params
-        if self._handshake is not None:
-            self._handshake.log_level = params.level
+        assert self._handshake is not None  # the method is refused before it
+        self._handshake.log_level = params.level
         return EmptyResult()
 
     # Out

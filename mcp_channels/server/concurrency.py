@@ -9,8 +9,8 @@ task that waits for it: it still counts against the limits of its connection.
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from functools import cache
 from typing import Any, Final, TypeVar
 
@@ -45,8 +45,16 @@ class Workers:
         database with ATOMIC_REQUESTS. When the caller is cancelled before a thread was
         free, the function is not called; after that, this goes on until it returns.
         """
-        call = sync_to_async(_call, thread_sensitive=False, executor=self._executor)
-        return await call(function, args, atomic)
+        place = _Place(self._executor)
+        executor: Any = place  # declared to be a ThreadPoolExecutor, used as any
+        call = sync_to_async(_call, thread_sensitive=False, executor=executor)
+        try:
+            result: T = await call(function, args, atomic)
+            return result
+        except asyncio.CancelledError:
+            # sync_to_async() waits no longer, whatever its thread is at.
+            await place.leave()
+            raise
 
     def clean_after_async(self) -> None:
         """
@@ -60,6 +68,31 @@ class Workers:
             task = asyncio.create_task(sync_to_async(close_old_connections)())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+
+class _Place(Executor):
+    """One call's place in a pool."""
+
+    def __init__(self, pool: Executor) -> None:
+        self._pool = pool
+        self._future: Future[Any] | None = None  # None before there is a call
+
+    def submit(
+        self, function: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> Future[T]:
+        self._future = future = self._pool.submit(function, *args, **kwargs)
+        return future
+
+    async def leave(self) -> None:
+        """Take the call out of the queue, or wait until it has ended."""
+        if self._future is None or self._future.cancel():
+            return
+        ended = asyncio.wrap_future(self._future)
+        while not ended.done():
+            # It may be cancelled again, by a timeout or with its connection.
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({ended})
+        ended.exception()  # nobody else looks at it
 
 
 def _call(function: Callable[..., T], args: tuple[Any, ...], atomic: bool | None) -> T:

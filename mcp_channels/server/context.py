@@ -66,7 +66,7 @@ class Session(Protocol):
     async def refresh(self) -> None:
         """See to it that the catalogue is that of now."""
 
-    def do(self, chore: Coroutine[Any, Any, None]) -> None:
+    def do(self, chore: Coroutine[Any, Any, None]) -> object:
         """Run `chore` beside the requests, until the channel is gone."""
 
     def wake(self) -> None:
@@ -159,16 +159,15 @@ class Context:
         `progress` counts in any unit and must grow from call to call, else it is not
         sent; `total` is in the same unit, None when unknown. Nothing is sent when the
         client did not ask for it, or reads too slowly. It never waits. Raise
-        ValueError when a number is not finite.
+        ValueError when a number is not finite, or `message` is not Unicode.
         """
-        if not math.isfinite(progress) or not (total is None or math.isfinite(total)):
-            raise ValueError("Progress and total must be finite numbers.")
+        # What cannot be sent fails here, where the function sees it.
         self.session.post(
             self.session.connection.send_progress,
             self.request,
-            progress,
-            total,
-            message,
+            _check_number(progress),
+            None if total is None else _check_number(total),
+            None if message is None else _check_text(message),
         )
 
     def log(self, level: LoggingLevel, data: Any, logger: str | None = None) -> None:
@@ -176,7 +175,8 @@ class Context:
         Send the client a log message about this call, if it wants that level.
 
         `data` is anything with a JSON form, without secrets. It never waits. Raise
-        ValueError for an unknown level, TypeError for data without a JSON form.
+        ValueError for an unknown level or what is not Unicode, TypeError for data
+        without a JSON form.
         """
         if level not in LOGGING_LEVELS:
             raise ValueError(
@@ -187,7 +187,7 @@ class Context:
             self.request,
             level,
             Raw(encode_value(data)),
-            logger,
+            None if logger is None else _check_text(logger),
         )
 
     # Questions to the client. In asynchronous functions use those that begin with an a.
@@ -268,3 +268,17 @@ class Context:
         if key is None:
             key = self.interaction.next_key()
         return (await self.aask({key: question}))[key]
+
+
+def _check_number(value: float) -> float:
+    """Return `value` as a number that JSON has. Raise ValueError when it has none."""
+    number = int(value) if isinstance(value, int) else float(value)
+    if not math.isfinite(number):
+        raise ValueError("Progress and total must be finite numbers.")
+    return number
+
+
+def _check_text(value: object) -> str:
+    """Return `value` as a str and no kind of it, a lazy translation translated. Raise
+    ValueError when it has surrogates that stand alone."""
+    return str(value).encode().decode()

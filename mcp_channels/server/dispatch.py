@@ -134,10 +134,11 @@ class Dispatcher:
         self._initialized = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._tasks: dict[Request, asyncio.Task[None]] = {}
+        self._tasks: dict[Request, asyncio.Task[None]] = {}  # whose handler runs
+        # All tasks: the loop keeps only weak references.
+        self._alive = set[asyncio.Task[None]]()
         self._deadlines: dict[Request, tuple[float, Struct | ProtocolError]] = {}
         self._timer: asyncio.TimerHandle | None = None  # for the first of them
-        self._chores = set[asyncio.Task[None]]()
         self._is_draining = False
         self._is_closing = False
         self._posted: deque[tuple[Callable[..., bool], tuple[Any, ...]]] = deque(
@@ -181,16 +182,15 @@ class Dispatcher:
         self.connection.abandon()
         for _, answer in self._questions.values():
             answer.cancel()
-        tasks = {*self._tasks.values(), *self._chores}
-        for task in tasks:
-            task.cancel()
         if self._timer is not None:
             self._timer.cancel()
+        tasks = list(self._alive)
+        for task in tasks:
+            task.cancel()
+            _LEFT_BEHIND.add(task)
+            task.add_done_callback(_LEFT_BEHIND.discard)
         if tasks:
-            _, left = await asyncio.wait(tasks, timeout=_CLOSING_GRACE)
-            for task in left:
-                _LEFT_BEHIND.add(task)
-                task.add_done_callback(_LEFT_BEHIND.discard)
+            await asyncio.wait(tasks, timeout=_CLOSING_GRACE)
 
     # What a request may ask of its session
 
@@ -289,6 +289,9 @@ class Dispatcher:
     # Requests
 
     def _start(self, request: Request) -> None:
+        if not self.connection.is_open(request):
+            # The batch that brought it has cancelled it, too.
+            return
         limit = self._max_in_flight
         if limit is not None and len(self._tasks) >= limit:
             self.connection.send_error(
@@ -298,8 +301,9 @@ class Dispatcher:
                 ),
             )
             return
-        task = asyncio.Task(self._run(request), loop=self.loop, **_START)
-        if not task.done():
+        task = self.do(self._run(request))
+        # Not if it only waits for its answer to be sent.
+        if task is not None and self.connection.is_open(request):
             self._tasks[request] = task
 
     async def _run(self, request: Request) -> None:
@@ -396,11 +400,14 @@ class Dispatcher:
         elif self.connection.has_frames and not self._is_draining:
             self.do(self._drain())
 
-    def do(self, chore: Coroutine[Any, Any, None]) -> None:
+    def do(self, chore: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Start a task, and return it unless it is done already."""
         task = asyncio.Task(chore, loop=self.loop, **_START)
-        if not task.done():
-            self._chores.add(task)
-            task.add_done_callback(self._chores.discard)
+        if task.done():
+            return None
+        self._alive.add(task)
+        task.add_done_callback(self._alive.discard)
+        return task
 
     async def _drain(self) -> None:
         """Send what is in the outbox, unless somebody is at it already."""

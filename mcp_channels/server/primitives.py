@@ -3,15 +3,19 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import docstring_parser
+import msgspec
 from django.core.exceptions import ImproperlyConfigured
 from msgspec import UNSET
 
 from mcp_channels.server.context import Context, current_context
+from mcp_channels.server.schemas import encode_value
 
 __all__ = ["Primitive", "or_unset"]
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _PERMISSION: Final = re.compile(r"\w+\.\w+")
 
@@ -38,6 +42,10 @@ class Primitive:
         timeout: float | None,
         atomic: bool | None,
     ) -> None:
+        if inspect.isclass(function) or not hasattr(function, "__qualname__"):
+            raise ImproperlyConfigured(
+                f"{function!r} cannot be a {self.kind}: write a function that calls it."
+            )
         self.function = function
         self.name = name
         self.permission = permission
@@ -49,7 +57,7 @@ class Primitive:
                 f"{self.label}: permission {permission!r} is invalid: use "
                 f"'app_label.codename'."
             )
-        if timeout is not None and timeout <= 0:
+        if timeout is not None and not timeout > 0:  # NaN is neither
             raise ImproperlyConfigured(
                 f"{self.label}: timeout must be more than 0 seconds."
             )
@@ -93,12 +101,25 @@ class Primitive:
         current_context.set(context)
         workers = context.session.workers
         if self.is_async:
-            value = await self.function(**keywords)
-            workers.clean_after_async()
-            return value
+            try:
+                return await self.function(**keywords)
+            finally:
+                workers.clean_after_async()
         value = await workers.run(self._call, keywords, atomic=self.atomic)
         # A synchronous wrapper around an asynchronous function looks like this.
         return await value if inspect.isawaitable(value) else value
+
+    def check(self, definition: T) -> T:
+        """
+        Return `definition` as clients will read it, lazy translations translated.
+
+        Raise ImproperlyConfigured when it cannot be sent: it would take the whole list
+        with it.
+        """
+        try:
+            return msgspec.json.decode(encode_value(definition), type=type(definition))
+        except (TypeError, ValueError, msgspec.ValidationError) as exc:
+            raise ImproperlyConfigured(f"{self.label}: {exc}") from exc
 
     def _call(self, keywords: dict[str, Any]) -> Any:
         return self.function(**keywords)

@@ -12,22 +12,15 @@ from typing import Any, Final
 
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.functional import Promise
 from msgspec import UNSET
 
 from mcp_channels.protocol import types
-from mcp_channels.protocol.content import (
-    AudioContent,
-    EmbeddedResource,
-    Icon,
-    ImageContent,
-    ResourceLink,
-    TextContent,
-)
+from mcp_channels.protocol.content import Icon
 from mcp_channels.protocol.errors import InternalError, InvalidParams, ProtocolError
 from mcp_channels.protocol.methods import GetPromptRequestParams, PaginatedRequestParams
 from mcp_channels.protocol.projection import SharedResult
 from mcp_channels.protocol.types import GetPromptResult, PromptArgument, PromptMessage
+from mcp_channels.server.blocks import to_block
 from mcp_channels.server.completion import Completer, Source, make_completers
 from mcp_channels.server.context import Context
 from mcp_channels.server.interaction import ClientRefused
@@ -41,13 +34,6 @@ from mcp_channels.server.schemas import (
 
 __all__ = ["Prompt", "get_prompt", "list_prompts"]
 
-_BLOCKS: Final = (
-    TextContent,
-    ImageContent,
-    AudioContent,
-    ResourceLink,
-    EmbeddedResource,
-)
 _check_messages: Final = msgspec.json.Decoder(list[PromptMessage]).decode
 
 
@@ -106,23 +92,25 @@ class Prompt(Primitive):
         self.completers: Mapping[str, Completer] = make_completers(
             self.label, self._parameters, self._hints, complete or {}
         )
-        self.definition = types.Prompt(
-            name=self.name,
-            title=or_unset(title),
-            description=or_unset(description or self.description),
-            arguments=[
-                PromptArgument(
-                    name=parameter.name,
-                    description=or_unset(
-                        self.parameter_descriptions.get(parameter.name)
-                    ),
-                    required=parameter.default is parameter.empty,
-                )
-                for parameter in self._parameters.values()
-            ]
-            or UNSET,
-            icons=or_unset(icons),
-            meta=or_unset(meta),
+        self.definition = self.check(
+            types.Prompt(
+                name=self.name,
+                title=or_unset(title),
+                description=or_unset(description or self.description),
+                arguments=[
+                    PromptArgument(
+                        name=parameter.name,
+                        description=or_unset(
+                            self.parameter_descriptions.get(parameter.name)
+                        ),
+                        required=parameter.default is parameter.empty,
+                    )
+                    for parameter in self._parameters.values()
+                ]
+                or UNSET,
+                icons=or_unset(icons),
+                meta=or_unset(meta),
+            )
         )
 
     async def get(
@@ -169,13 +157,11 @@ def _to_messages(value: Any) -> list[PromptMessage]:
 
 
 def _to_message(item: Any) -> PromptMessage:
-    if isinstance(item, PromptMessage):
-        return item
-    if isinstance(item, _BLOCKS):
-        return PromptMessage("user", item)
-    if isinstance(item, str | Promise):
-        return PromptMessage("user", TextContent(str(item)))
-    raise TypeError(f"{type(item).__name__} is no message of a prompt")
+    return (
+        item
+        if isinstance(item, PromptMessage)
+        else PromptMessage("user", to_block(item))
+    )
 
 
 async def list_prompts(

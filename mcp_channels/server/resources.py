@@ -238,16 +238,18 @@ class Resource(_Readable):
                 f"{self.label}: its function takes {', '.join(self._parameters)}, but "
                 f"its URI has no variables. Write them as {{name}}."
             )
-        self.definition = content.Resource(
-            uri=uri,
-            name=self.name,
-            title=or_unset(title),
-            description=or_unset(description or self.description),
-            mime_type=or_unset(self._mime_type),
-            size=or_unset(size),
-            annotations=or_unset(annotations),
-            icons=or_unset(icons),
-            meta=or_unset(meta),
+        self.definition = self.check(
+            content.Resource(
+                uri=uri,
+                name=self.name,
+                title=or_unset(title),
+                description=or_unset(description or self.description),
+                mime_type=or_unset(self._mime_type),
+                size=or_unset(size),
+                annotations=or_unset(annotations),
+                icons=or_unset(icons),
+                meta=or_unset(meta),
+            )
         )
 
 
@@ -297,15 +299,17 @@ class ResourceTemplate(_Readable):
             self.label, self._template.variables, self._hints, complete or {}
         )
         self._list = None if list is None else _Lister(list)
-        self.definition = types.ResourceTemplate(
-            uri_template=uri,
-            name=self.name,
-            title=or_unset(title),
-            description=or_unset(description or self.description),
-            mime_type=or_unset(self._mime_type),
-            annotations=or_unset(annotations),
-            icons=or_unset(icons),
-            meta=or_unset(meta),
+        self.definition = self.check(
+            types.ResourceTemplate(
+                uri_template=uri,
+                name=self.name,
+                title=or_unset(title),
+                description=or_unset(description or self.description),
+                mime_type=or_unset(self._mime_type),
+                annotations=or_unset(annotations),
+                icons=or_unset(icons),
+                meta=or_unset(meta),
+            )
         )
 
     @property

@@ -7,41 +7,38 @@ dialect is JSON Schema 2020-12.
 """
 
 import inspect
-import types as python_types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import (
-    Annotated,
     Any,
     Final,
-    Union,
-    get_args,
-    get_origin,
     get_type_hints,
 )
 
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.functional import Promise
 from msgspec import UNSET, Raw
 
-from mcp_channels.protocol.content import (
-    AudioContent,
-    ContentBlock,
-    EmbeddedResource,
-    ImageContent,
-    ResourceLink,
-    TextContent,
-)
+from mcp_channels.protocol.content import ContentBlock, TextContent
 from mcp_channels.protocol.projection import RootValue, has_object_root
 from mcp_channels.protocol.types import CallToolResult
+from mcp_channels.server.blocks import (
+    BLOCKS,
+    TEXT,
+    has_block,
+    is_bytes,
+    is_content,
+    to_block,
+    to_text,
+)
 from mcp_channels.server.violations import Violations, describe_failure
 
 __all__ = [
     "Arguments",
     "ArgumentsError",
     "Returned",
+    "check_content",
     "convert_value",
     "encode_value",
     "schema_of",
@@ -49,15 +46,6 @@ __all__ = [
 ]
 
 JSONSchema = dict[str, Any]
-
-_TEXT: Final = (str, Promise)
-_BLOCKS: Final = (
-    TextContent,
-    ImageContent,
-    AudioContent,
-    ResourceLink,
-    EmbeddedResource,
-)
 
 
 class ArgumentsError(Exception):
@@ -91,22 +79,23 @@ class Arguments:
         parameters = self._parameters(function, skip)
         self._decoder: msgspec.json.Decoder[Any] | None = None
         if schema is not None:
-            if not has_object_root(schema):
+            if not isinstance(schema, dict) or not has_object_root(schema):
                 raise ImproperlyConfigured(
-                    f"{self._label}: input_schema must have "
+                    f"{self._label}: input_schema must be a dictionary with "
                     f'"type": "object" at its root.'
                 )
             self.schema = schema
             self._violations.check()
+            self._signature = inspect.Signature(list(parameters.values()))
             return
         struct = self._struct(parameters)
         self._names: tuple[str, ...] = struct.__struct_fields__
-        self._decoder = msgspec.json.Decoder(struct, dec_hook=_decode_custom)
         self.schema = self._describe(struct, parameters, descriptions or {})
+        self._decoder = msgspec.json.Decoder(struct, dec_hook=_decode_custom)
 
     def decode(self, arguments: Raw) -> dict[str, Any]:
         """
-        Return the keyword arguments for the function; {} for UNSET and null.
+        Return the keyword arguments for the function.
 
         Raise ArgumentsError with every fault that was found.
         """
@@ -133,6 +122,11 @@ class Arguments:
         found = self._violations.describe(decoded)
         if found:
             raise ArgumentsError("\n".join(found))
+        try:
+            # The schema may allow what the function does not take.
+            self._signature.bind(**decoded)
+        except TypeError as exc:
+            raise ArgumentsError(f"The arguments are wrong: {exc}") from None
         return decoded
 
     @cached_property
@@ -186,19 +180,34 @@ class Arguments:
         parameters: dict[str, inspect.Parameter],
         descriptions: Mapping[str, str],
     ) -> JSONSchema:
-        schema = schema_of(struct, self._label)
+        schema = self._schema_of(struct, parameters)
         del schema["title"]
         if not schema["required"]:
             del schema["required"]
         for name, member in schema["properties"].items():
-            default = parameters[name].default
-            if default is not inspect.Parameter.empty:
-                # A client can do without a default that has no JSON form.
-                with suppress(TypeError):
-                    member["default"] = msgspec.to_builtins(default)
+            parameter = parameters[name]
+            if parameter.default is not parameter.empty:
+                # A client can do without a default that it could not send, such as NaN.
+                with suppress(TypeError, ValueError, msgspec.ValidationError):
+                    encoded = encode_value(parameter.default)
+                    msgspec.json.decode(
+                        encoded, type=parameter.annotation, dec_hook=_decode_custom
+                    )
+                    member["default"] = msgspec.json.decode(encoded)
             if name in descriptions:
                 member.setdefault("description", descriptions[name])
         return schema
+
+    def _schema_of(
+        self, struct: Any, parameters: dict[str, inspect.Parameter]
+    ) -> JSONSchema:
+        try:
+            return schema_of(struct, self._label)
+        except ImproperlyConfigured:
+            # Rather say which of them it is.
+            for name, parameter in parameters.items():
+                schema_of(parameter.annotation, f"{self._label}: parameter {name!r}")
+            raise
 
 
 class Returned:
@@ -218,24 +227,37 @@ class Returned:
         schema: JSONSchema | None = None,
         structured: bool = True,
     ) -> None:
-        self._label = f"{function.__module__}.{function.__qualname__}"
+        label = f"{function.__module__}.{function.__qualname__}"
         self._structured = structured
         self.schema: JSONSchema | None = None
         self._decoder: msgspec.json.Decoder[Any] | None = None
         self._violations: Violations | None = None
         annotation = type_hints(function).get("return", Any)
+        self._has_block = is_content(annotation) and has_block(annotation)
         if schema is not None:
+            if not isinstance(schema, dict) or not structured:
+                raise ImproperlyConfigured(
+                    f"{label}: output_schema must be a dictionary, and is only for "
+                    f"structured results."
+                )
             self.schema = schema
-            self._violations = Violations(schema, label=f"{self._label}: output_schema")
+            self._violations = Violations(schema, label=f"{label}: output_schema")
             self._violations.check()
-        elif annotation in (bytes, bytearray, memoryview):
+        elif is_bytes(annotation):
             raise ImproperlyConfigured(
-                f"{self._label}: bytes alone are no result, because nobody can tell "
+                f"{label}: bytes alone are no result, because nobody can tell "
                 f"what they are. Return ImageContent, AudioContent or EmbeddedResource."
             )
-        elif structured and not _is_content(annotation):
-            self.schema = schema_of(annotation, self._label)
-            self._decoder = msgspec.json.Decoder(annotation, dec_hook=_decode_custom)
+        elif structured and not is_content(annotation):
+            self.schema = schema_of(annotation, label, "serialization")
+            if _has_pydantic(annotation):
+                # What a model dumps need not be what it takes: aliases differ, and
+                # computed fields are only dumped.
+                self._violations = Violations(
+                    self.schema, label=f"{label}: result", formats=False
+                )
+            else:
+                self._decoder = msgspec.json.Decoder(annotation)
 
     def to_result(self, value: Any) -> CallToolResult:
         """
@@ -250,60 +272,65 @@ class Returned:
             return self._structure(value)
         if value is None:
             return CallToolResult(content=[])
-        if isinstance(value, _TEXT):
-            return CallToolResult(content=[TextContent(str(value))])
-        if isinstance(value, _BLOCKS):
-            return CallToolResult(content=_check_content([value]))
-        if isinstance(value, list | tuple) and any(
-            isinstance(item, _BLOCKS) for item in value
+        if isinstance(value, TEXT):
+            return CallToolResult(content=[TextContent(to_text(value))])
+        if isinstance(value, BLOCKS):
+            return CallToolResult(content=check_content([value]))
+        if isinstance(value, list | tuple) and (
+            any(isinstance(item, BLOCKS) for item in value)
+            or (self._has_block and not value)
         ):
-            content = [_to_block(item) for item in value]
-            return CallToolResult(content=_check_content(content))
+            return CallToolResult(content=check_content(map(to_block, value)))
         if isinstance(value, bytes | bytearray | memoryview):
             raise TypeError("bytes alone are no result")
         return self._structure(value)
 
     def _structure(self, value: Any) -> CallToolResult:
         encoded = encode_value(value)
-        if self._decoder is not None:
-            self._decoder.decode(encoded)
         # "a tool that returns structured content SHOULD also return the serialized
         # JSON in a TextContent block": older clients know nothing else.
         content: list[Any] = [TextContent(encoded.decode())]
         if not self._structured:
             return CallToolResult(content=content)
-        return CallToolResult(
-            content=content, structured_content=self._root(Raw(encoded))
-        )
+        self._check(encoded)
+        return CallToolResult(content=content, structured_content=self._root(encoded))
 
     def _check_result(self, result: CallToolResult) -> CallToolResult:
-        _check_content(result.content)
         value = result.structured_content
-        if value is UNSET:
-            if self.schema is not None and result.is_error is not True:
-                raise ValueError("an output schema needs structured_content")
-            return result
-        return msgspec.structs.replace(
-            result, structured_content=self._root(Raw(encode_value(value)))
+        checked = _decode_result(
+            _ENCODER.encode(msgspec.structs.replace(result, structured_content=UNSET))
         )
+        if value is not UNSET:
+            encoded = encode_value(value)
+            if checked.is_error is not True:
+                self._check(encoded)
+            checked.structured_content = self._root(encoded)
+        elif self.schema is not None and checked.is_error is not True:
+            raise ValueError("an output schema needs structured_content")
+        return checked
 
-    def _root(self, encoded: Raw) -> Any:
-        """Return structured content for the projection, after checking it."""
+    def _check(self, encoded: bytes) -> None:
+        """Raise msgspec.ValidationError or ValueError for what was not promised."""
+        if self._decoder is not None:
+            self._decoder.decode(encoded)
         if self._violations is not None:
             found = self._violations.describe(msgspec.json.decode(encoded))
             if found:
                 raise ValueError("; ".join(found))
+
+    def _root(self, encoded: bytes) -> Any:
+        """Return structured content for the projection."""
         if self.schema is None or has_object_root(self.schema):
-            return encoded
-        return RootValue(encoded)
+            return Raw(encoded)
+        return RootValue(Raw(encoded))
 
 
 def encode_value(value: Any) -> bytes:
     """
     Encode what a site's function returned, as JSON.
 
-    Beyond what msgspec knows it takes lazy translations and pydantic models. Raise
-    TypeError, ValueError or RecursionError for anything else.
+    Beyond what msgspec knows it takes lazy translations, safe strings and pydantic
+    models. Raise TypeError, ValueError or RecursionError for anything else.
     """
     return _ENCODER.encode(value)
 
@@ -318,28 +345,38 @@ def convert_value(value: Any, type: Any, *, strict: bool = True) -> Any:
 
 
 def _encode_custom(value: Any) -> Any:
-    if isinstance(value, Promise):
-        return str(value)
+    if isinstance(value, TEXT):
+        return to_text(value)
     if _is_pydantic(type(value)):
-        return value.model_dump(mode="json")
-    raise NotImplementedError(f"{type(value).__name__} has no JSON form")
+        return value.model_dump(mode="json", by_alias=True)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=_encode_custom)
 _decode_content: Final = msgspec.json.Decoder(list[ContentBlock]).decode
+_decode_result: Final = msgspec.json.Decoder(CallToolResult).decode
 
 
 def _decode_custom(type: Any, value: Any) -> Any:
-    if _is_pydantic(type):
-        return type.model_validate(value)
-    raise NotImplementedError(f"{type!r} cannot be an argument")
+    if not _is_pydantic(type):
+        raise NotImplementedError(f"{type!r} cannot be an argument")
+    try:
+        # As JSON: a strict model takes text for a date there, and only there.
+        return type.model_validate_json(msgspec.json.encode(value))
+    except ValueError as exc:
+        errors: Any = exc
+        faults = [
+            ": ".join([*map(str, error["loc"]), error["msg"]])
+            for error in errors.errors(include_url=False)
+        ]
+        raise ValueError("; ".join(faults)) from None
 
 
-def _describe_custom(type: Any) -> JSONSchema:
+def _describe_custom(type: Any, mode: str) -> JSONSchema:
     if _is_pydantic(type):
-        schema: JSONSchema = type.model_json_schema()
+        schema: JSONSchema = type.model_json_schema(mode=mode)
         return schema
-    raise NotImplementedError(f"{type!r} has no JSON Schema")
+    raise NotImplementedError
 
 
 def _is_pydantic(type: Any) -> bool:
@@ -347,13 +384,29 @@ def _is_pydantic(type: Any) -> bool:
     return hasattr(type, "model_json_schema") and hasattr(type, "model_validate")
 
 
-def schema_of(type: Any, label: str) -> JSONSchema:
+def _has_pydantic(type: Any) -> bool:
+    """Tell whether a model is anywhere in `type`, which has a schema."""
+    try:
+        msgspec.json.schema(type)
+    except TypeError:
+        return True
+    return False
+
+
+def schema_of(type: Any, label: str, mode: str = "validation") -> JSONSchema:
     """Return the schema of `type`, its root not a reference. Raise
     ImproperlyConfigured when there is none; `label` says whose type it is."""
     try:
-        schema = msgspec.json.schema(type, schema_hook=_describe_custom)
-    except (TypeError, NotImplementedError) as exc:
-        raise ImproperlyConfigured(f"{label}: no schema for {type!r}: {exc}") from exc
+        schema = msgspec.json.schema(
+            type, schema_hook=partial(_describe_custom, mode=mode)
+        )
+    except (TypeError, NameError, RuntimeError) as exc:
+        # Around it stand hints for those who use msgspec or pydantic themselves.
+        reason = str(exc).splitlines()[-1 if isinstance(exc, TypeError) else 0]
+        raise ImproperlyConfigured(
+            f"{label}: no schema for {type!r}: {reason}. Use what JSON has, a Struct, "
+            f"dataclass, TypedDict or pydantic model, or give a schema."
+        ) from exc
     definitions = schema.pop("$defs", {})
     reference = schema.get("$ref", "")
     name = reference.removeprefix("#/$defs/")
@@ -365,7 +418,7 @@ def schema_of(type: Any, label: str) -> JSONSchema:
             if other != name
         ):
             del definitions[name]
-    _hoist(schema, definitions, label)
+    _hoist([schema, *definitions.values()], definitions, label)
     if definitions:
         schema["$defs"] = definitions
     return schema
@@ -407,40 +460,11 @@ def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
         ) from exc
 
 
-def _is_content(annotation: Any) -> bool:
-    """Tell whether `annotation` is text or content blocks, and so has no schema."""
-    if annotation in (Any, None, str, CallToolResult, Promise, inspect.Signature.empty):
-        return True
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _is_content(arguments[0])
-    if origin in (Union, python_types.UnionType):
-        return all(map(_is_content_or_nothing, arguments))
-    if origin in (list, tuple, Sequence):
-        kinds = [kind for kind in arguments if kind is not ...]
-        blocks = [kind for kind in kinds if _has_block(kind)]
-        return bool(blocks) and all(map(_is_content, kinds))
-    return annotation in _BLOCKS
+def check_content(content: Iterable[ContentBlock]) -> list[ContentBlock]:
+    """
+    Return `content` as a client would read it, lazy translations translated.
 
-
-def _is_content_or_nothing(annotation: Any) -> bool:
-    return annotation is python_types.NoneType or _is_content(annotation)
-
-
-def _has_block(annotation: Any) -> bool:
-    return annotation in _BLOCKS or any(map(_has_block, get_args(annotation)))
-
-
-def _check_content(content: list[ContentBlock]) -> list[ContentBlock]:
-    """Raise msgspec.ValidationError for what no content block may hold, because a
-    struct takes any value."""
-    _decode_content(_ENCODER.encode(content))
-    return content
-
-
-def _to_block(item: Any) -> Any:
-    if isinstance(item, _BLOCKS):
-        return item
-    if isinstance(item, _TEXT):
-        return TextContent(str(item))
-    raise TypeError(f"{type(item).__name__} is no content")
+    Raise TypeError, ValueError or msgspec.ValidationError for what no content block
+    may hold: a struct takes any value.
+    """
+    return _decode_content(_ENCODER.encode(list(content)))

@@ -21,7 +21,12 @@ from mcp_channels.protocol.types import CallToolResult, ToolAnnotations
 from mcp_channels.server.context import Context
 from mcp_channels.server.interaction import ClientRefused
 from mcp_channels.server.primitives import Primitive, or_unset
-from mcp_channels.server.schemas import Arguments, ArgumentsError, Returned
+from mcp_channels.server.schemas import (
+    Arguments,
+    ArgumentsError,
+    Returned,
+    check_content,
+)
 
 __all__ = ["Tool", "ToolError", "call_tool", "list_tools"]
 
@@ -42,7 +47,8 @@ class ToolError(Exception):
 
     def __init__(self, message: str, *, content: list[ContentBlock] | None = None):
         super().__init__(message)
-        self.message = message
+        # A lazy translation is translated here, in the language of the request.
+        self.message = str(message)
         self.content = content or []
 
 
@@ -107,7 +113,7 @@ class Tool(Primitive):
             for hint in (read_only, destructive, idempotent, open_world)
         )
         self._expired = _error(f"{self.label} did not finish in time.")
-        self.definition = types.Tool(
+        definition = types.Tool(
             name=self.name,
             title=or_unset(title),
             description=or_unset(description or self.description),
@@ -117,6 +123,7 @@ class Tool(Primitive):
             icons=or_unset(icons),
             meta=or_unset(meta),
         )
+        self.definition: types.Tool = self.check(definition)
 
     @property
     def is_read_only(self) -> bool:
@@ -132,16 +139,14 @@ class Tool(Primitive):
         raise only ProtocolError, when the function does, and InputRequired.
         """
         try:
-            keywords = self._arguments.decode(arguments)
+            try:
+                value = await self._run(context, arguments)
+                return self._returned.to_result(value)
+            except ToolError as exc:
+                content = check_content([TextContent(exc.message), *exc.content])
+                return CallToolResult(content=content, is_error=True)
         except ArgumentsError as exc:
             return _error(str(exc))
-        if self._arguments.skipped is not None:
-            keywords[self._arguments.skipped] = context
-        context.session.expire_after(self.timeout, context.request, self._expired)
-        try:
-            return self._returned.to_result(await self.run(context, keywords))
-        except ToolError as exc:
-            return _error(exc.message, exc.content)
         except ClientRefused as exc:
             return _error(str(exc))
         except ProtocolError:
@@ -150,6 +155,13 @@ class Tool(Primitive):
             # Its text may hold anything: a query, a path, another person's data.
             logger.exception("%s failed", self.label)
             return _error(f"{self.label} failed.")
+
+    async def _run(self, context: Context, arguments: Raw) -> Any:
+        keywords = self._arguments.decode(arguments)
+        if self._arguments.skipped is not None:
+            keywords[self._arguments.skipped] = context
+        context.session.expire_after(self.timeout, context.request, self._expired)
+        return await self.run(context, keywords)
 
 
 async def list_tools(context: Context, params: PaginatedRequestParams) -> SharedResult:
@@ -177,7 +189,5 @@ async def call_tool(context: Context, params: CallToolRequestParams) -> CallTool
     return await tool.call(context, arguments)
 
 
-def _error(message: str, content: list[ContentBlock] | None = None) -> CallToolResult:
-    return CallToolResult(
-        content=[TextContent(message), *(content or [])], is_error=True
-    )
+def _error(message: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(message)], is_error=True)

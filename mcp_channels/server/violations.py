@@ -8,6 +8,7 @@ refused: it is imported when first needed.
 import difflib
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -23,26 +24,44 @@ __all__ = ["Violations", "describe_failure"]
 
 # Enough to mend a call in one go, too few to fill a model's context.
 _MOST: Final = 10
-_LONGEST_VALUE: Final = 60  # characters of a refused value that are shown
+_LONGEST_VALUE: Final = 60  # characters of a refused value, or name, that are shown
+_LONGEST_REASON: Final = 500  # characters of what others say is wrong
+
+# JSON values inside each other in what is looked at closely. jsonschema-rs makes an
+# object of every violation before it gives the first: for a frame full of them that
+# takes seconds, in which nobody else is served.
+_MOST_VALUES: Final = 250
 
 
 class Violations:
     """
     The violations of `schema`.
 
-    `label` says whose schema it is, in messages to the site's developer.
+    `label` says whose schema it is, in messages to the site's developer. `formats`
+    False makes each `format` a comment, as it is by default in JSON Schema.
     """
 
-    def __init__(self, schema: dict[str, Any], *, label: str) -> None:
+    def __init__(
+        self, schema: dict[str, Any], *, label: str, formats: bool = True
+    ) -> None:
         self._schema = schema
         self._label = label
+        self._formats = formats
 
     def check(self) -> None:
         """Raise ImproperlyConfigured when the schema itself is wrong."""
         self._validator  # noqa: B018
 
     def describe(self, value: Any) -> list[str]:
-        """Return a sentence for each violation, at most ten; none when it is valid."""
+        """
+        Return a sentence for each violation, at most ten; none when it is valid.
+
+        Of a large value they say only that it is not valid.
+        """
+        if self._validator.is_valid(value):
+            return []
+        if _is_large(value):
+            return ["arguments: wrong somewhere, but too long to tell where"]
         sentences = self._sentences(self._validator.iter_errors(value))
         return list(dict.fromkeys(islice(sentences, _MOST)))
 
@@ -52,11 +71,18 @@ class Violations:
 
         try:
             validator = jsonschema_rs.validator_for(
-                self._schema, validate_formats=True, retriever=_retrieve
+                self._schema,
+                validate_formats=self._formats,
+                retriever=_retrieve,
+                mask="it",
             )
-        except (jsonschema_rs.ValidationError, ValueError) as exc:
-            reason = str(exc).partition("\n")[0]
+        except jsonschema_rs.ValidationError as exc:
+            reason, path = exc.message, _join(exc.instance_path, root="")
+            if path:
+                reason = f"{path}: {reason}, got {_show(exc.instance)}"
             raise ImproperlyConfigured(f"{self._label}: {reason}") from None
+        except ValueError as exc:
+            raise ImproperlyConfigured(f"{self._label}: {exc}") from None
         return validator  # type: ignore[return-value]
 
     def _sentences(self, errors: Iterable["ValidationError"]) -> Iterator[str]:
@@ -80,10 +106,13 @@ class Violations:
                 for name in kind.unexpected:
                     unknown = _join([*error.instance_path, name])
                     yield f"{unknown}: unknown argument{self._suggest(error, name)}"
+            case "falseSchema" if error.schema_path[-1:] == ["additionalProperties"]:
+                yield f"{path}: unknown argument; there are none"
             case "anyOf":
                 yield from self._describe_alternatives(error, path)
             case _:
-                yield f"{path}: {error.message[:200]}"
+                reason = error.message[:_LONGEST_REASON]
+                yield f"{path}: {reason}, got {_show(error.instance)}"
 
     def _describe_alternatives(
         self, error: "ValidationError", path: str
@@ -102,8 +131,11 @@ class Violations:
         yield f"{path}: expected {wanted}, got {_show(error.instance)}"
 
     def _suggest(self, error: "ValidationError", name: str) -> str:
+        if error.absolute_keyword_location is not None:
+            # There is an `$id`, and the path may begin at any of them.
+            return ""
         known = _properties(self._schema, error.schema_path)
-        close = difflib.get_close_matches(name, known, n=1)
+        close = difflib.get_close_matches(name[:_LONGEST_VALUE], known, n=1)
         if close:
             return f", did you mean {close[0]!r}?"
         return f"; known are {', '.join(known)}" if known else "; there are none"
@@ -123,8 +155,14 @@ def describe_failure(violations: Violations, arguments: Raw, reason: str) -> str
         return f"The arguments are wrong: {exc}"
     if not isinstance(value, dict):
         return f"arguments: expected object, got {_show(value)}"
-    found = violations.describe(value)
-    return "\n".join(found) if found else f"The arguments are wrong: {reason}"
+    found = []
+    if not _is_large(value):
+        # A pattern in the schema may be one that only Python understands.
+        with suppress(ImproperlyConfigured):
+            found = violations.describe(value)
+    if not found:
+        return f"The arguments are wrong: {reason[:_LONGEST_REASON]}"
+    return "\n".join(found)
 
 
 def _retrieve(uri: str) -> Any:
@@ -132,23 +170,37 @@ def _retrieve(uri: str) -> Any:
     raise ValueError(f"{uri} is not fetched; put it into $defs")
 
 
+def _is_large(value: Any) -> bool:
+    """Tell whether there are more values in `value` than are looked at closely."""
+    inside = [value]
+    for value in inside:  # grows meanwhile
+        if isinstance(value, dict):
+            value = value.values()
+        elif not isinstance(value, list):
+            continue
+        if len(inside) + len(value) > _MOST_VALUES:
+            return True
+        inside += value
+    return False
+
+
 def _properties(schema: Any, path: list[str | int]) -> list[str]:
     """Return the names of the properties beside the keyword at the end of `path`."""
     for step in path[:-1]:
-        if isinstance(schema, dict) and "$ref" in schema:
-            return []
-        schema = schema[step]
+        # What looks like an index may also be a name.
+        schema = schema[str(step) if isinstance(schema, dict) else step]
     return list(schema.get("properties", {}))
 
 
-def _join(path: Iterable[str | int]) -> str:
+def _join(path: Iterable[str | int], *, root: str = "arguments") -> str:
     text = ""
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            text += f".{step}" if text else step
-    return text or "arguments"
+            name = step[:_LONGEST_VALUE]
+            text += f".{name}" if text else name
+    return text or root
 
 
 def _show(value: Any) -> str:

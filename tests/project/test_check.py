@@ -27,6 +27,17 @@ def test_demo_passes_its_check():
     assert "legacy <- " in child.stdout
     assert "modern -> " in child.stdout
     assert child.stdout.count("is never answered") == 2
+    # Each claim that the two eras share is made for both.
+    for claim in (
+        "is a PNG of",
+        "country_briefing brings a resource along",
+        "is asked for again, in its words",
+        "the first is not forgotten",
+        "passes on what it wrote",
+    ):
+        assert child.stdout.count(claim) == 2, claim
+    for claim in ("a state that was changed is refused", "is acknowledged first"):
+        assert claim in child.stdout
     assert " claims hold (" in child.stdout.splitlines()[-1]
 
 

@@ -10,7 +10,7 @@ from project.peer import CheckFailed, connected, shorten
 
 
 @asynccontextmanager
-async def talking_to(*replies, meta=None):
+async def talking_to(*replies, meta=None, answerable=()):
     """A peer of a server that answers each request with the next of some lists."""
     received = []
     remaining = list(replies)
@@ -25,7 +25,8 @@ async def talking_to(*replies, meta=None):
 
     async with serve(handle, "127.0.0.1", 0, subprotocols=["mcp"]) as server:
         port = server.sockets[0].getsockname()[1]
-        async with connected(f"ws://127.0.0.1:{port}/ws", "test", meta) as peer:
+        url = f"ws://127.0.0.1:{port}/ws"
+        async with connected(url, "test", meta, answerable=answerable) as peer:
             yield peer, received
 
 
@@ -96,6 +97,60 @@ async def test_progress_is_told_apart_by_its_token():
         await peer.request("ping", {})
 
         assert [step["progress"] for step in peer.progress("a")] == [1, 2]
+
+
+async def test_question_is_kept_and_answered():
+    question = {"id": 1, "method": "roots/list"}
+    done = {"id": 1, "result": {"done": True}}
+    replies = [question], [done]
+    async with talking_to(*replies, answerable=["roots/list"]) as (peer, received):
+        id = await peer.ask("tools/call", {})
+        await peer.until(lambda: peer.questions, "question")
+        await peer.reply(peer.questions[0], {"result": {"roots": []}})
+
+        assert await peer.answer(id) == {"jsonrpc": "2.0", **done}
+        assert peer.strays == []
+    assert received[1] == {"jsonrpc": "2.0", "id": 1, "result": {"roots": []}}
+
+
+async def test_refusal_is_the_error_or_nothing():
+    error = {"code": -32601, "message": "Unknown"}
+    replies = [{"id": 1, "error": error}], [{"id": 2, "result": {}}]
+    async with talking_to(*replies) as (peer, _):
+        assert await peer.refusal("ping", {}) == error
+        assert await peer.refusal("ping", {}) == {}
+
+
+async def test_pages_are_followed_to_the_last():
+    replies = (
+        [{"id": 1, "result": {"tools": [{"name": "a"}], "nextCursor": ""}}],
+        [{"id": 2, "result": {"tools": [{"name": "b"}]}}],
+    )
+    async with talking_to(*replies) as (peer, received):
+        assert await peer.pages("tools/list", "tools") == [
+            [{"name": "a"}],
+            [{"name": "b"}],
+        ]
+    assert [frame["params"] for frame in received] == [{}, {"cursor": ""}]
+
+
+async def test_list_without_an_end_fails(monkeypatch):
+    monkeypatch.setattr(peer_module, "MOST_PAGES", 2)
+    replies = [
+        [{"id": id, "result": {"tools": [], "nextCursor": "x"}}] for id in (1, 2)
+    ]
+    async with talking_to(*replies) as (peer, _):
+        with pytest.raises(CheckFailed, match="has more than 2 pages"):
+            await peer.pages("tools/list", "tools")
+
+
+async def test_quiet_conversation_is_counted_only(capsys):
+    async with talking_to([{"id": 1, "result": {}}]) as (peer, _):
+        with peer.quiet():
+            await peer.request("ping", {})
+    output = capsys.readouterr().out
+
+    assert output == "test .. (2 frames not shown)\n"
 
 
 async def test_silence_fails_after_the_timeout(monkeypatch):

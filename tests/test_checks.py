@@ -1,0 +1,128 @@
+import re
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage, run_checks
+from pytest_django.fixtures import Settings as DjangoSettings
+
+from mcp_channels import checks
+from mcp_channels.server.registry import Registry
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """Take the place of the registry that is checked."""
+    registry = Registry()
+    monkeypatch.setattr(checks, "registry", registry)
+    return registry
+
+
+def check() -> list[CheckMessage]:
+    """Run what `manage.py check` runs, and return what this package finds."""
+    return [found for found in run_checks() if "mcp_channels." in str(found.id)]
+
+
+def described() -> None:
+    """Say what it does."""
+
+
+def undescribed() -> None: ...
+
+
+def test_a_right_site_has_nothing_to_hear(registry: Registry) -> None:
+    registry.tool(described, read_only=True)
+
+    assert check() == []
+
+
+def test_every_wrong_setting_is_an_error(settings: DjangoSettings) -> None:
+    settings.MCP_CHANNELS = {"PAGE_SIZE": 0, "COLOUR": "red"}
+
+    found = check()
+
+    assert [(one.id, one.msg) for one in found] == [
+        ("mcp_channels.E001", "MCP_CHANNELS: 'COLOUR' is not a setting."),
+        ("mcp_channels.E001", "MCP_CHANNELS: PAGE_SIZE must be at least 1."),
+    ]
+    assert all(one.is_serious() for one in found)
+
+
+def test_wrong_settings_are_no_reason_to_fail_at_the_registry(
+    registry: Registry, settings: DjangoSettings
+) -> None:
+    registry.tool(undescribed)
+    settings.MCP_CHANNELS = {"ALLOW_ANONYMOUS": 5}
+
+    assert [one.id for one in check()] == ["mcp_channels.E001"]
+
+
+def test_a_tool_without_a_description_is_named(registry: Registry) -> None:
+    registry.tool(undescribed, read_only=True)
+    registry.tool(undescribed, name="said", description="Say it.", read_only=True)
+
+    (found,) = check()
+
+    assert found.id == "mcp_channels.W001"
+    assert found.msg == "Tool 'undescribed' has no description."
+    assert found.hint is not None and "docstring" in found.hint
+    assert found.obj == f"{__name__}.undescribed"
+    assert not found.is_serious()
+
+
+@pytest.mark.parametrize(
+    ("is_open", "options", "is_found"),
+    [
+        (True, {}, True),
+        (True, {"read_only": False}, True),
+        (True, {"destructive": False}, True),
+        (True, {"read_only": True}, False),
+        (True, {"permission": "shop.change_order"}, False),
+        (False, {}, False),
+    ],
+)
+def test_a_tool_that_writes_for_anybody_is_named(
+    registry: Registry,
+    settings: DjangoSettings,
+    is_open: bool,
+    options: dict[str, Any],
+    is_found: bool,
+) -> None:
+    settings.MCP_CHANNELS = {"ALLOW_ANONYMOUS": is_open}
+    registry.tool(described, **options)
+
+    found = check()
+
+    assert [one.id for one in found] == ["mcp_channels.W002"] * is_found
+    for one in found:
+        assert one.msg == "Tool 'described' may be called by anybody, and may write."
+        assert one.hint is not None and "read_only=True" in one.hint
+        assert one.obj == f"{__name__}.described"
+
+
+@pytest.mark.parametrize("is_absent", [True, False])
+def test_a_site_that_cannot_speak_websocket_is_told(
+    settings: DjangoSettings, is_absent: bool
+) -> None:
+    settings.ASGI_APPLICATION = None
+    if is_absent:
+        del settings.ASGI_APPLICATION
+
+    (found,) = check()
+
+    assert found.id == "mcp_channels.W003"
+    assert found.msg == "ASGI_APPLICATION is not set."
+    assert found.hint is not None and "asgi.py" in found.hint
+
+
+def test_ids_are_those_that_the_module_lists(
+    registry: Registry, settings: DjangoSettings
+) -> None:
+    registry.tool(undescribed)
+    settings.ASGI_APPLICATION = None
+    warnings = {one.id for one in check()}
+    settings.MCP_CHANNELS = {"PAGE_SIZE": 0}
+    errors = {one.id for one in check()} - warnings
+
+    assert errors | warnings == {
+        f"mcp_channels.{id}" for id in re.findall(r"\b[EW]\d{3}\b", checks.__doc__)
+    }
