@@ -176,12 +176,16 @@ class ElicitResult(Noun):
 
 
 class SamplingMessage(Noun):
+    """One message of a conversation with the client's model."""
+
     role: Role
     content: SamplingMessageContentBlock | list[SamplingMessageContentBlock]
     meta: dict[str, Any] | UnsetType = field(default=UNSET, name="_meta")
 
 
 class ModelHint(Noun):
+    """A model that would do well."""
+
     name: str | UnsetType = UNSET  # any part of a model's name
 
 
@@ -195,10 +199,14 @@ class ModelPreferences(Noun, kw_only=True):
 
 
 class ToolChoice(Noun):
+    """Whether the client's model may, must or must not use tools."""
+
     mode: Literal["auto", "required", "none"] | UnsetType = UNSET  # absent: auto
 
 
 class CreateMessageResult(Noun):
+    """What the client's model said, and why it stopped."""
+
     role: Role
     content: SamplingMessageContentBlock | list[SamplingMessageContentBlock]
     model: str

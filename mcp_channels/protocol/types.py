@@ -248,6 +248,8 @@ class Prompt(Noun):
 
 
 class PromptMessage(Noun):
+    """One message of a prompt: who says it, and what."""
+
     role: Role
     content: ContentBlock
 
@@ -404,6 +406,8 @@ class ListResourceTemplatesResult(PaginatedResult):
 
 
 class ReadResourceResult(CacheableResult):
+    """The contents of a resource, and how long they may be kept."""
+
     contents: list[ResourceContents]  # never empty: a missing resource is an error
 
 
@@ -412,6 +416,8 @@ class ListPromptsResult(PaginatedResult):
 
 
 class GetPromptResult(Result):
+    """The messages of a prompt, ready for the model."""
+
     messages: list[PromptMessage]
     description: str | UnsetType = UNSET
 

@@ -57,7 +57,7 @@ class Completer:
         self._source: Any = source
         if isinstance(source, QuerySet):
             self._check(source, label)
-        elif callable(source) and not _is_enum(source):
+        elif callable(source) and not isinstance(source, enum.EnumType):
             self._function = _CompleterFunction(source)
         elif isinstance(source, Iterable) and not isinstance(source, str | Promise):
             self._source = [_text(value) for value in source]
@@ -87,7 +87,7 @@ class Completer:
         if self._function is not None:
             found = await self._function.complete(context, value, arguments)
         elif isinstance(self._source, QuerySet):
-            (name,) = self._source._fields
+            (name,) = _fields(self._source)
             found = self._source.filter(**{f"{name}__istartswith": value})
         else:
             found = _match(self._source, value)
@@ -169,9 +169,8 @@ def _values_of(hint: Any) -> Source | None:
         return _values_of(get_args(hint)[0])
     if get_origin(hint) is Literal:
         return get_args(hint)
-    if _is_enum(hint):
-        values: Source = hint
-        return values
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return hint
     if hint is bool:
         return ["true", "false"]
     if get_origin(hint) in (Union, type(int | None)):
@@ -182,8 +181,10 @@ def _values_of(hint: Any) -> Source | None:
     return None
 
 
-def _is_enum(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, enum.Enum)
+def _fields(queryset: Any) -> tuple[str, ...]:
+    """Return the fields of which a queryset gives the values."""
+    fields: tuple[str, ...] = queryset._fields
+    return fields
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,176 @@
+"""Primitives: what is refused at registration, and how their functions are run."""
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from msgspec import UNSET
+
+from mcp_channels.server.concurrency import get_workers
+from mcp_channels.server.context import current_context
+from mcp_channels.server.primitives import Primitive, or_unset
+
+CONTEXT: Any = SimpleNamespace(session=SimpleNamespace(workers=get_workers(4)))
+
+
+class Recipe(Primitive):
+    kind = "recipe"
+
+
+def make(function: Callable[..., Any], **options: Any) -> Recipe:
+    options = {
+        "name": function.__name__,
+        "permission": None,
+        "timeout": None,
+        "atomic": None,
+        **options,
+    }
+    return Recipe(function, **options)
+
+
+def cake(eggs: int = 2, sugar: int = 1) -> str:
+    """
+    Bake a cake.
+
+    It takes an hour.
+
+    Args:
+        eggs: how many,
+            of any size.
+        sugar:
+    """
+    return f"{eggs} eggs"
+
+
+def bare() -> None: ...
+
+
+async def soup() -> str:
+    return "soup"
+
+
+def generate() -> Iterator[str]:
+    yield "one"
+
+
+async def stream() -> AsyncIterator[str]:
+    yield "one"
+
+
+def test_docstring_describes_it_and_its_parameters() -> None:
+    recipe = make(cake)
+
+    assert recipe.description == "Bake a cake.\n\nIt takes an hour."
+    assert recipe.parameter_descriptions == {"eggs": "how many,\nof any size."}
+
+
+def test_without_docstring_there_is_no_description() -> None:
+    recipe = make(bare)
+
+    assert recipe.description is None
+    assert recipe.parameter_descriptions == {}
+
+
+def test_names_for_clients_and_for_the_developer() -> None:
+    recipe = make(cake, name="torte")
+
+    assert recipe.key == "torte"
+    assert recipe.label == "Recipe 'torte'"
+    assert recipe.place == f"{__name__}.cake"
+
+
+@pytest.mark.parametrize("permission", ["", "shop", "shop.", "a b.c", "shop.a.b", ".x"])
+def test_permission_that_django_does_not_have_is_refused(permission: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"use 'app_label\.codename'"):
+        make(cake, permission=permission)
+
+    assert make(cake, permission="shop.view_order").permission == "shop.view_order"
+
+
+@pytest.mark.parametrize("timeout", [0, -1.5])
+def test_timeout_of_no_time_is_refused(timeout: float) -> None:
+    with pytest.raises(ImproperlyConfigured, match="'cake': timeout must be more than"):
+        make(cake, timeout=timeout)
+
+    assert make(cake, timeout=0.1).timeout == 0.1
+
+
+def test_asynchronous_function_cannot_be_atomic() -> None:
+    with pytest.raises(ImproperlyConfigured, match="transactions are synchronous"):
+        make(soup, atomic=True)
+
+    assert make(soup, atomic=False).is_async
+    assert make(cake, atomic=True).atomic
+
+
+@pytest.mark.parametrize("function", [generate, stream])
+def test_generator_is_refused_with_what_to_do_instead(
+    function: Callable[..., Any],
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match="cannot be a recipe. Return a list"):
+        make(function)
+
+
+async def test_synchronous_function_runs_in_a_thread_with_its_context() -> None:
+    seen: list[Any] = []
+
+    def look() -> str:
+        seen.append((threading.current_thread(), current_context.get()))
+        return "seen"
+
+    assert await make(look).run(CONTEXT, {}) == "seen"
+    assert seen[0][0] is not threading.current_thread()
+    assert seen[0][1] is CONTEXT
+
+
+async def test_asynchronous_function_runs_in_the_event_loop() -> None:
+    async def look(a: int) -> Any:
+        return a, asyncio.get_running_loop(), current_context.get()
+
+    assert await make(look).run(CONTEXT, {"a": 5}) == (
+        5,
+        asyncio.get_running_loop(),
+        CONTEXT,
+    )
+
+
+async def test_synchronous_wrapper_of_an_asynchronous_function_is_awaited() -> None:
+    @functools.wraps(soup)
+    def wrapper() -> Awaitable[str]:
+        return soup()
+
+    recipe = make(wrapper)
+
+    assert not recipe.is_async
+    assert await recipe.run(CONTEXT, {}) == "soup"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("atomic", "is_atomic"), [(True, True), (None, False)])
+async def test_atomic_function_runs_in_a_transaction(
+    atomic: bool | None, is_atomic: bool
+) -> None:
+    def look() -> bool:
+        return connection.in_atomic_block
+
+    assert await make(look, atomic=atomic).run(CONTEXT, {}) is is_atomic
+
+
+async def test_what_the_function_raises_is_raised() -> None:
+    def burn() -> None:
+        raise ValueError("burnt")
+
+    with pytest.raises(ValueError, match="burnt"):
+        await make(burn).run(CONTEXT, {})
+
+
+@pytest.mark.parametrize("value", ["", 0, False, "text"])
+def test_what_a_site_leaves_out_is_absent_on_the_wire(value: Any) -> None:
+    assert or_unset(None) is UNSET
+    assert or_unset(value) is value

@@ -1,0 +1,48 @@
+"""A site made for one test: what it offers, and the clients that come to it."""
+
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+
+from mcp_channels.consumers import MCPConsumer
+from mcp_channels.server.registry import Registry
+from mcp_channels.testing import MCPCommunicator, RequestFailed
+
+__all__ = ["LEGACY", "MODERN", "Clerk", "Site", "both_eras", "refusal"]
+
+LEGACY, MODERN = "2025-11-25", "2026-07-28"
+
+both_eras = pytest.mark.parametrize("revision", [LEGACY, MODERN])
+
+
+class Site(Registry):
+    """A registry of its own, with a consumer that serves it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.consumer = type("Consumer", (MCPConsumer,), {"registry": self})
+
+    def client(self, user: Any = None, **options: Any) -> MCPCommunicator:
+        """Return a client, to be connected with `async with`."""
+        return MCPCommunicator(user, consumer=self.consumer, **options)
+
+
+class Clerk:
+    """A user without a database, with the permissions of now."""
+
+    is_authenticated = True
+    pk = None
+
+    def __init__(self, *permissions: str) -> None:
+        self.permissions = set(permissions)
+
+    def has_perm(self, permission: str) -> bool:
+        return permission in self.permissions
+
+
+async def refusal(asking: Awaitable[Any]) -> RequestFailed:
+    """Return the error that a request is answered with."""
+    with pytest.raises(RequestFailed) as caught:
+        await asking
+    return caught.value
