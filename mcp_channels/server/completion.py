@@ -107,7 +107,7 @@ class _CompleterFunction(Primitive):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(
             function,
-            name=getattr(function, "__name__", "function"),
+            name=None,
             permission=None,
             timeout=None,
             atomic=None,

@@ -22,7 +22,7 @@ _PERMISSION: Final = re.compile(r"\w+\.\w+")
 
 class Primitive:
     """
-    A function that is offered under a name.
+    A function that is offered under a name, None for its own.
 
     `permission` is a Django permission, "app_label.codename"; the primitive does not
     exist for a client without it. `timeout` is in seconds, None for the setting.
@@ -37,7 +37,7 @@ class Primitive:
         self,
         function: Callable[..., Any],
         *,
-        name: str,
+        name: str | None,
         permission: str | None,
         timeout: float | None,
         atomic: bool | None,
@@ -47,7 +47,7 @@ class Primitive:
                 f"{function!r} cannot be a {self.kind}: write a function that calls it."
             )
         self.function = function
-        self.name = name
+        self.name = function.__name__ if name is None else name
         self.permission = permission
         self.timeout = timeout
         self.atomic = atomic

@@ -65,7 +65,7 @@ class Prompt(Primitive):
     ) -> None:
         super().__init__(
             function,
-            name=function.__name__ if name is None else name,
+            name=name,
             permission=permission,
             timeout=timeout,
             atomic=atomic,

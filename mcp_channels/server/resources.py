@@ -89,7 +89,7 @@ class _Readable(Primitive):
         self.uri = uri
         super().__init__(
             function,
-            name=function.__name__ if name is None else name,
+            name=name,
             permission=permission,
             timeout=timeout,
             atomic=atomic,
@@ -346,7 +346,7 @@ class _Lister(Primitive):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(
-            function, name=function.__name__, permission=None, timeout=None, atomic=None
+            function, name=None, permission=None, timeout=None, atomic=None
         )
         hints = type_hints(function)
         self._context: list[str] = []

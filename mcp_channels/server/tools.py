@@ -85,7 +85,7 @@ class Tool(Primitive):
     ) -> None:
         super().__init__(
             function,
-            name=function.__name__ if name is None else name,
+            name=name,
             permission=permission,
             timeout=timeout,
             atomic=atomic,

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
+from django.utils.translation import gettext_lazy
 from msgspec import UNSET
 
+from mcp_channels.protocol.types import Prompt
 from mcp_channels.server.concurrency import get_workers
 from mcp_channels.server.context import current_context
 from mcp_channels.server.primitives import Primitive, or_unset
@@ -25,7 +27,7 @@ class Recipe(Primitive):
 
 def make(function: Callable[..., Any], **options: Any) -> Recipe:
     options = {
-        "name": function.__name__,
+        "name": None,
         "permission": None,
         "timeout": None,
         "atomic": None,
@@ -168,6 +170,33 @@ async def test_what_the_function_raises_is_raised() -> None:
 
     with pytest.raises(ValueError, match="burnt"):
         await make(burn).run(CONTEXT, {})
+
+
+class Oven:
+    def __call__(self) -> str:
+        return "hot"
+
+
+@pytest.mark.parametrize(
+    "callable", [Oven(), Oven, functools.partial(cake, eggs=1), str]
+)
+def test_only_functions_are_taken(callable: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match="write a function that calls it"):
+        make(callable, name="oven")
+
+    assert make(Oven().__call__, name="oven").name == "oven"
+
+
+def test_definition_is_translated_and_checked() -> None:
+    recipe = make(cake)
+    definition = recipe.check(Prompt("cake", title=gettext_lazy("Yes")))  # type: ignore[arg-type]
+
+    assert type(definition.title) is str
+
+    with pytest.raises(ImproperlyConfigured, match=r"^Recipe 'cake': Expected `str`"):
+        recipe.check(Prompt("cake", title=5))  # type: ignore[arg-type]
+    with pytest.raises(ImproperlyConfigured, match="object has no JSON form"):
+        recipe.check(Prompt("cake", meta={"a": object()}))
 
 
 @pytest.mark.parametrize("value", ["", 0, False, "text"])
