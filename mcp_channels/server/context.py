@@ -200,11 +200,13 @@ class Context:
         after the last question. Raise Declined when the user does not want to answer,
         ClientRefused when the client does not, MissingClientCapability when it cannot.
         """
-        return await self.interaction.ask(questions)
+        return await self.interaction.ask(questions, may_wait=True)
 
     def ask(self, questions: Mapping[str, Question[Any]]) -> dict[str, Any]:
-        """See aask()."""
-        return self.session.wait_for(self.aask(questions))
+        """See aask(). The function runs again from the top in every era: its thread
+        and its transaction do not wait for a person."""
+        answers = self.interaction.ask(questions, may_wait=False)
+        return self.session.wait_for(answers)
 
     async def aelicit(self, message: str, form: Any, *, key: str | None = None) -> Any:
         """
@@ -213,21 +215,21 @@ class Context:
         See Elicit for what a form can be, and aask() for what is raised. `key` names
         the question on the wire.
         """
-        return await self._ask_one(Elicit(message, form), key)
+        return await self._aask_one(Elicit(message, form), key)
 
     def elicit(self, message: str, form: Any, *, key: str | None = None) -> Any:
         """See aelicit()."""
-        return self.session.wait_for(self.aelicit(message, form, key=key))
+        return self._ask_one(Elicit(message, form), key)
 
     async def aelicit_url(
         self, message: str, url: str, *, key: str | None = None
     ) -> None:
         """Ask the user to open a page. See ElicitURL, and aask() for what is raised."""
-        await self._ask_one(ElicitURL(message, url), key)
+        await self._aask_one(ElicitURL(message, url), key)
 
     def elicit_url(self, message: str, url: str, *, key: str | None = None) -> None:
         """See aelicit_url()."""
-        self.session.wait_for(self.aelicit_url(message, url, key=key))
+        self._ask_one(ElicitURL(message, url), key)
 
     async def asample(
         self,
@@ -240,7 +242,7 @@ class Context:
         """Ask the client's model. See Sample for the options, and aask() for what is
         raised."""
         question = Sample(messages, max_tokens=max_tokens, **options)
-        result: CreateMessageResult = await self._ask_one(question, key)
+        result: CreateMessageResult = await self._aask_one(question, key)
         return result
 
     def sample(
@@ -252,23 +254,26 @@ class Context:
         **options: Any,
     ) -> CreateMessageResult:
         """See asample()."""
-        answer = self.asample(messages, max_tokens=max_tokens, key=key, **options)
-        return self.session.wait_for(answer)
+        question = Sample(messages, max_tokens=max_tokens, **options)
+        result: CreateMessageResult = self._ask_one(question, key)
+        return result
 
     async def alist_roots(self, *, key: str | None = None) -> list[Root]:
         """Ask which folders the client may work with; see aask() for what is raised."""
-        roots: list[Root] = await self._ask_one(ListRoots(), key)
+        roots: list[Root] = await self._aask_one(ListRoots(), key)
         return roots
 
     def list_roots(self, *, key: str | None = None) -> list[Root]:
         """See alist_roots()."""
-        return self.session.wait_for(self.alist_roots(key=key))
+        roots: list[Root] = self._ask_one(ListRoots(), key)
+        return roots
 
-    async def _ask_one(self, question: Question[Any], key: str | None) -> Any:
+    async def _aask_one(self, question: Question[Any], key: str | None) -> Any:
         if key is None:
             key = self.interaction.next_key()
         return (await self.aask({key: question}))[key]
 
+<<<<<<< ours
 
 def _check_number(value: float) -> float:
     """Return `value` as a number that JSON has. Raise ValueError when it has none."""
@@ -282,3 +287,9 @@ def _check_text(value: object) -> str:
     """Return `value` as a str and no kind of it, a lazy translation translated. Raise
     ValueError when it has surrogates that stand alone."""
     return str(value).encode().decode()
+=======
+    def _ask_one(self, question: Question[Any], key: str | None) -> Any:
+        if key is None:
+            key = self.interaction.next_key()
+        return self.ask({key: question})[key]
+>>>>>>> theirs

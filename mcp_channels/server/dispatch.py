@@ -34,6 +34,7 @@ from mcp_channels.protocol.messages import RequestId
 from mcp_channels.protocol.methods import RequestParams
 from mcp_channels.protocol.projection import SharedResult
 from mcp_channels.protocol.server import ServerConnection
+from mcp_channels.protocol.versions import Era
 from mcp_channels.server.catalogue import Catalogue
 from mcp_channels.server.completion import complete
 from mcp_channels.server.concurrency import Workers
@@ -314,10 +315,7 @@ class Dispatcher:
             if getattr(request.params, "request_state", None):
                 # A state that was tampered with is refused, even if nobody asks.
                 context.interaction  # noqa: B018
-            result = await handler(context, request.params)
-            connection.send_result(request, result)
-        except InputRequired as exc:
-            connection.send_result(request, exc.result)
+            connection.send_result(request, await self._handle(handler, context))
         except ProtocolError as exc:
             connection.send_error(request, exc)
         except asyncio.CancelledError:
@@ -336,6 +334,17 @@ class Dispatcher:
             await self._drain()
         else:
             self.wake()
+
+    async def _handle(self, handler: Handler, context: Context) -> Any:
+        """Return the result; one that asks is for a modern client only."""
+        request = context.request
+        while True:
+            try:
+                return await handler(context, request.params)
+            except InputRequired as exc:
+                if request.revision.era is Era.MODERN:
+                    return exc.result
+                await context.interaction.ask_live(exc)
 
     def _stop(self, request: Request) -> None:
         task = self._tasks.get(request)

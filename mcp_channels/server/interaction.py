@@ -1,16 +1,20 @@
 """
 Questions to the client, written once for both eras.
 
-A client with a handshake is asked over the socket, while the function waits. MCP
-2026-07-28 has no requests to the client: there the function ends with the questions,
-and runs again from the top when the client comes back with the answers, which travel in
-a signed state. So writes belong after the last question.
+A client with a handshake is asked over the socket. MCP 2026-07-28 has no requests to
+the client: there the call ends with the questions, and the client comes back with the
+answers, which travel in a signed state.
+
+An asynchronous function waits for a client with a handshake. In all other cases it ends
+with the questions, and runs again from the top with the answers: so nobody who thinks
+about one keeps a thread or a transaction. Writes belong after the last question.
 
 MCP 2026-07-28, basic/patterns/multi-round-trip-requests; client/elicitation,
 client/sampling, client/roots.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from uuid import uuid4
@@ -68,6 +72,7 @@ _SALT: Final = "mcp_channels.request_state"
 _STATE_AGE: Final = 600
 # How often a wrong answer is asked for again before the call fails.
 _ATTEMPTS: Final = 3
+_NOTHING_FITS: Final = "The client gave no answer that fits."
 
 
 class InputRequired(BaseException):
@@ -256,6 +261,9 @@ class Interaction:
         self._count = 0
         self._given: dict[str, Any] = {}  # answers that came with it, as JSON
         self._accepted: dict[str, Any] = {}  # those of them that fit
+        # Of a client with a handshake, what it was asked and did not answer.
+        self._asked: Counter[str] = Counter()
+        self._refused: dict[str, str] = {}
         if context.request.revision.era is Era.MODERN:
             self._resume()
 
@@ -268,16 +276,19 @@ class Interaction:
         self._count += 1
         return f"question_{self._count}"
 
-    async def ask(self, questions: Mapping[str, Question[Any]]) -> dict[str, Any]:
+    async def ask(
+        self, questions: Mapping[str, Question[Any]], *, may_wait: bool
+    ) -> dict[str, Any]:
         """
         Ask all of `questions` at once and return the answers by their keys.
 
         Raise Declined and ClientRefused, and MissingClientCapability when the client
-        cannot be asked. In the modern era raise InputRequired until every answer is
-        there.
+        cannot be asked. In the modern era, or unless the function `may_wait`, raise
+        InputRequired until every answer is there.
         """
         self._check(questions)
-        if self._context.request.revision.era is Era.LEGACY:
+        is_live = self._context.request.revision.era is Era.LEGACY
+        if is_live and may_wait:
             return {
                 key: await self._ask_live(question)
                 for key, question in questions.items()
@@ -286,6 +297,8 @@ class Interaction:
         pending: dict[str, InputRequest] = {}
         for key, question in questions.items():
             complaint = None
+            if key in self._refused:
+                raise ClientRefused(self._refused[key])
             if key in self._given:
                 try:
                     answers[key] = await _read(question, self._given[key])
@@ -293,18 +306,30 @@ class Interaction:
                     continue
                 except Unacceptable as exc:
                     complaint = str(exc)
-            params = question.params(complaint, live=False)
+            params = question.params(complaint, live=is_live)
             pending[key] = InputRequest(
                 method=question.method,  # type: ignore[arg-type]
                 params=UNSET if params is None else params,
             )
         if pending:
+            state = UNSET if is_live else self._sign_state()
             raise InputRequired(
-                InputRequiredResult(
-                    input_requests=pending, request_state=self._sign_state()
-                )
+                InputRequiredResult(input_requests=pending, request_state=state)
             )
         return answers
+
+    async def ask_live(self, required: InputRequired) -> None:
+        """Ask over the socket what a function ended with, before it runs again."""
+        self._count = 0
+        for key, question in (required.result.input_requests or {}).items():
+            self._asked[key] += 1
+            if self._asked[key] > _ATTEMPTS:
+                self._refused[key] = _NOTHING_FITS
+                continue
+            try:
+                self._given[key] = await self._send(question.method, question.params)
+            except ClientRefused as exc:
+                self._refused[key] = str(exc)
 
     def _check(self, questions: Mapping[str, Question[Any]]) -> None:
         request = self._context.request
@@ -321,21 +346,23 @@ class Interaction:
     async def _ask_live(self, question: Question[Any]) -> Any:
         complaint: str | None = None
         for _ in range(_ATTEMPTS):
-            response = await self._context.session.ask(
-                self._context.request,
-                question.method,
-                question.params(complaint, live=True) or RequestParams(),
-            )
-            if isinstance(response.result, Raw):
-                answer = msgspec.json.decode(response.result)
-                try:
-                    return await _read(question, answer)
-                except Unacceptable as exc:
-                    complaint = str(exc)
-            else:
-                # Its text is the client's own and may be anything.
-                raise ClientRefused("The client refused to be asked.")
-        raise ClientRefused("The client gave no answer that fits.")
+            params = question.params(complaint, live=True)
+            answer = await self._send(question.method, params)
+            try:
+                return await _read(question, answer)
+            except Unacceptable as exc:
+                complaint = str(exc)
+        raise ClientRefused(_NOTHING_FITS)
+
+    async def _send(self, method: str, params: Any) -> Any:
+        """Ask over the socket and return the answer, as JSON."""
+        response = await self._context.session.ask(
+            self._context.request, method, params or RequestParams()
+        )
+        if isinstance(response.result, Raw):
+            return msgspec.json.decode(response.result)
+        # Its text is the client's own and may be anything.
+        raise ClientRefused("The client refused to be asked.")
 
     # The state of the modern era
 

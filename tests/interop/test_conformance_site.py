@@ -17,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from mcp_channels import ResourceUpdated, publish
+from mcp_channels.conf import get_settings
 from mcp_channels.protocol.envelope import (
     CLIENT_CAPABILITIES,
     PROTOCOL_VERSION,
@@ -428,6 +429,17 @@ async def test_refusal_of_the_client_is_a_result(site: Connect) -> None:
     result = await client.call_tool("test_sampling", {"prompt": "?"})
 
     assert result["isError"] is True
+
+
+async def test_questions_that_nobody_answers_hold_no_thread(site: Connect) -> None:
+    silent, other = await site(LEGACY), await site(LEGACY)
+    # More than there are threads for synchronous functions.
+    for _ in range(get_settings().SYNC_THREADS + 8):
+        params = {"name": "test_sampling", "arguments": {"prompt": "?"}}
+        await silent.send_request("tools/call", params)
+        await silent.notification("sampling/createMessage")
+
+    assert text_of(await other.call_tool("test_simple_text"))
 
 
 # The same tools, written once, in both eras
