@@ -273,7 +273,11 @@ class Context:
             key = self.interaction.next_key()
         return (await self.aask({key: question}))[key]
 
-<<<<<<< ours
+    def _ask_one(self, question: Question[Any], key: str | None) -> Any:
+        if key is None:
+            key = self.interaction.next_key()
+        return self.ask({key: question})[key]
+
 
 def _check_number(value: float) -> float:
     """Return `value` as a number that JSON has. Raise ValueError when it has none."""
@@ -287,9 +291,3 @@ def _check_text(value: object) -> str:
     """Return `value` as a str and no kind of it, a lazy translation translated. Raise
     ValueError when it has surrogates that stand alone."""
     return str(value).encode().decode()
-=======
-    def _ask_one(self, question: Question[Any], key: str | None) -> Any:
-        if key is None:
-            key = self.interaction.next_key()
-        return self.ask({key: question})[key]
->>>>>>> theirs
