@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from pytest_django.fixtures import Settings as DjangoSettings
 
+from mcp_channels import Context
 from mcp_channels.conf import Settings, get_settings, problems
 from mcp_channels.routing import application
 from mcp_channels.testing import MCPCommunicator, RequestFailed
@@ -351,7 +352,46 @@ async def test_an_idle_connection_is_closed(configure: Configure) -> None:
             await client.receive()
 
 
+@proves("MAX_SUBSCRIPTIONS")
+async def test_one_subscription_more_than_allowed_is_refused(
+    configure: Configure,
+) -> None:
+    configure(MAX_SUBSCRIPTIONS=2)
+    consumer = make_consumer()
+    for number in range(3):
+        uri = f"shop://orders/{number}"
+        consumer.registry.resource(uri, name=uri)(lambda: "text")
+    client = MCPCommunicator(revision="2025-11-25", consumer=consumer)
+    async with client:
+        await client.request("resources/subscribe", {"uri": "shop://orders/0"})
+        await client.request("resources/subscribe", {"uri": "shop://orders/1"})
+
+        with pytest.raises(RequestFailed, match="There may be 2 subscriptions"):
+            await client.request("resources/subscribe", {"uri": "shop://orders/2"})
+
+
 # How it works
+
+
+@proves("INTERACTION_TIMEOUT")
+async def test_client_that_does_not_answer_in_time_is_asked_no_more(
+    configure: Configure,
+) -> None:
+    configure(INTERACTION_TIMEOUT=0.05)
+
+    async def ask(context: Context) -> str:
+        return str(await context.alist_roots())
+
+    client = MCPCommunicator(
+        revision="2025-11-25",
+        consumer=make_consumer(ask),
+        capabilities={"roots": {}},
+    )
+    async with client:
+        result = await client.call_tool("ask")
+
+    assert result["isError"] is True
+    assert result["content"][0]["text"] == "The client gave no answer in time."
 
 
 @proves("CALL_TIMEOUT")
@@ -515,7 +555,7 @@ def test_every_setting_that_may_be_none_has_no_limit_then(
         if kind not in (str, bool, int) and name != "ALLOWED_ORIGINS"
     }
 
-    assert len(settings.MCP_CHANNELS) == 11
+    assert len(settings.MCP_CHANNELS) == 13
     assert problems() == []
 
 
