@@ -115,7 +115,7 @@ class _CompleterFunction(Primitive):
         hints = type_hints(function)
         self._value = ""
         self._rest: dict[str, bool] = {}  # parameter: whether it is for the context
-        for name in inspect.signature(function).parameters:
+        for name, parameter in inspect.signature(function).parameters.items():
             hint = hints.get(name)
             if isinstance(hint, type) and issubclass(hint, Context):
                 self._rest[name] = True
@@ -123,6 +123,11 @@ class _CompleterFunction(Primitive):
                 self._rest[name] = False
             elif not self._value:
                 self._value = name
+            elif parameter.default is parameter.empty:
+                raise ImproperlyConfigured(
+                    f"{self.place} completes an argument, and gets its value, what is "
+                    f"called 'arguments' and a Context: what is {name!r}?"
+                )
         if not self._value:
             raise ImproperlyConfigured(
                 f"{self.place} completes an argument, but does not take its value."

@@ -312,7 +312,7 @@ class Dispatcher:
         try:
             handler = HANDLERS[request.method]
             context = Context(request, self)
-            if getattr(request.params, "request_state", None):
+            if isinstance(getattr(request.params, "request_state", None), str):
                 # A state that was tampered with is refused, even if nobody asks.
                 context.interaction  # noqa: B018
             connection.send_result(request, await self._handle(handler, context))

@@ -47,11 +47,22 @@ class Unacceptable(Exception):
 
 
 class RequestedForm:
-    """A form: the `requestedSchema`, and how to read an answer to it."""
+    """A form: what makes the `requestedSchema`, and what reads an answer to it."""
 
-    def __init__(self, schema: JSONSchema, read: Callable[[Any], Any]) -> None:
-        self.schema = schema
+    def __init__(
+        self, describe: Callable[[], JSONSchema], read: Callable[[Any], Any]
+    ) -> None:
+        self._describe = describe
         self._read = read
+
+    def describe(self) -> JSONSchema:
+        """
+        Return the `requestedSchema`.
+
+        May read the database, for the choices there are now: call it from synchronous
+        code.
+        """
+        return self._describe()
 
     def read(self, content: Mapping[str, Any]) -> Any:
         """
@@ -68,18 +79,19 @@ def get_form(form: Any) -> RequestedForm:
     flat, or is nothing that can be asked."""
     if isinstance(form, dict):
         return _from_schema(form)
-    return _compile(form)
-
-
-@lru_cache
-def _compile(form: Any) -> RequestedForm:
     if isinstance(form, type) and issubclass(form, forms.BaseForm):
+        # Not kept: its choices and its words may be others the next time.
         return _from_django(form)
     return _from_type(form)
 
 
 def _from_schema(schema: JSONSchema) -> RequestedForm:
     violations = Violations(schema, label="requestedSchema")
+    violations.check()
+    for name, member in schema.get("properties", {}).items():
+        _check_flat(member, f"requestedSchema.{name}")
+    if schema.get("type") != "object" or not schema.get("properties"):
+        raise ImproperlyConfigured("requestedSchema has no properties to ask for.")
 
     def read(content: Any) -> Any:
         found = violations.describe(content)
@@ -87,9 +99,10 @@ def _from_schema(schema: JSONSchema) -> RequestedForm:
             raise Unacceptable("\n".join(found))
         return content
 
-    return RequestedForm(schema, read)
+    return RequestedForm(lambda: schema, read)
 
 
+@lru_cache
 def _from_type(type: Any) -> RequestedForm:
     label = getattr(type, "__qualname__", repr(type))
     schema = schema_of(type, label)
@@ -109,7 +122,7 @@ def _from_type(type: Any) -> RequestedForm:
     requested = {"type": "object", "properties": properties}
     if schema.get("required"):
         requested["required"] = schema["required"]
-    return RequestedForm(requested, read)
+    return RequestedForm(lambda: requested, read)
 
 
 def _flatten(member: JSONSchema, definitions: JSONSchema, label: str) -> JSONSchema:
@@ -122,53 +135,75 @@ def _flatten(member: JSONSchema, definitions: JSONSchema, label: str) -> JSONSch
     if "$ref" in member:
         member = {**member, **definitions[member["$ref"].removeprefix("#/$defs/")]}
     if "enum" in member:
-        member = {**member, "type": "string"}
-        member["enum"] = [str(option) for option in member["enum"] if option]
+        options = [option for option in member["enum"] if option is not None]
+        _check_choices(options, label)
+        member = {**member, "type": "string", "enum": options}
     if member.get("type") == "array":
         items = member.get("items", {})
         if "$ref" in items:
             items = definitions[items["$ref"].removeprefix("#/$defs/")]
         if "enum" not in items:
             raise ImproperlyConfigured(f"{label}: a list in a form must be of choices.")
+        _check_choices(items["enum"], label)
         member = {**member, "items": {"type": "string", "enum": items["enum"]}}
-    if member.get("type") not in _TYPES:
-        raise ImproperlyConfigured(
-            f"{label}: a form is flat, with text, numbers, booleans and choices only."
-        )
+    _check_flat(member, label)
     flat = {key: member[key] for key in _KEYWORDS if member.get(key) is not None}
     if member.get("format") in _FORMATS:
         flat["format"] = member["format"]
     return flat
 
 
+def _check_flat(member: JSONSchema, label: str) -> None:
+    if member.get("type") not in _TYPES:
+        raise ImproperlyConfigured(
+            f"{label}: a form is flat, with text, numbers, booleans and choices only."
+        )
+
+
+def _check_choices(options: list[Any], label: str) -> None:
+    if not all(isinstance(option, str) for option in options):
+        raise ImproperlyConfigured(f"{label}: the choices of a form must be text.")
+
+
 # Django forms
 
 
 def _from_django(form_class: type[forms.BaseForm]) -> RequestedForm:
-    fields = form_class().fields
-    schema: JSONSchema = {
-        "type": "object",
-        "properties": {
-            name: _describe_field(field, f"{form_class.__qualname__}.{name}")
+    def describe() -> JSONSchema:
+        fields = form_class().fields
+        schema: JSONSchema = {
+            "type": "object",
+            "properties": {
+                name: _describe_field(field, f"{form_class.__qualname__}.{name}")
+                for name, field in fields.items()
+            },
+        }
+        # A box that is not ticked is an answer too.
+        required = [
+            name
             for name, field in fields.items()
-        },
-    }
-    # A box that is not ticked is an answer too.
-    required = [
-        name
-        for name, field in fields.items()
-        if field.required and not isinstance(field, forms.BooleanField)
-    ]
-    if required:
-        schema["required"] = required
+            if field.required and not isinstance(field, forms.BooleanField)
+        ]
+        if required:
+            schema["required"] = required
+        return schema
 
     def read(content: Any) -> Any:
-        form = form_class(data={k: v for k, v in content.items() if v is not None})
+        # Django would make text of a number, and a ticked box of any text. All else
+        # it says better.
+        kinds = {
+            name: {"type": member["type"]}
+            for name, member in describe()["properties"].items()
+        }
+        found = Violations({"properties": kinds}, label="form").describe(content)
+        if found:
+            raise Unacceptable("\n".join(found))
+        form = form_class(data=content)
         if not form.is_valid():
             raise Unacceptable(_describe_errors(form))
         return form.cleaned_data
 
-    return RequestedForm(schema, read)
+    return RequestedForm(describe, read)
 
 
 def _describe_errors(form: forms.BaseForm) -> str:

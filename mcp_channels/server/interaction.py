@@ -15,13 +15,14 @@ client/sampling, client/roots.
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from uuid import uuid4
 
 import msgspec
 from asgiref.sync import sync_to_async
 from django.core import signing
+from django.db import close_old_connections
 from msgspec import UNSET, Raw, Struct
 
 from mcp_channels.protocol.content import TextContent
@@ -47,7 +48,7 @@ from mcp_channels.protocol.types import (
     Root,
     Tool,
 )
-from mcp_channels.protocol.versions import Era
+from mcp_channels.protocol.versions import Era, Revision
 from mcp_channels.server.forms import Unacceptable, get_form
 
 if TYPE_CHECKING:
@@ -107,10 +108,15 @@ class Question(Generic[T]):
 
     method: str
     capability: tuple[str, ...]  # that the client must declare
+    since = Revision.V2024_11_05  # before, clients do not know it
 
     def params(self, complaint: str | None, *, live: bool) -> RequestParams | None:
-        """Return the params of the request; `complaint` says what was wrong with the
-        last answer, and `live` that it is asked over the socket."""
+        """
+        Return the params of the request.
+
+        `complaint` says what was wrong with the last answer, and `live` that it is
+        asked over the socket. Called in a thread.
+        """
         raise NotImplementedError
 
     def read(self, answer: Any) -> T:
@@ -141,6 +147,7 @@ class Elicit(Question[Any]):
 
     method = "elicitation/create"
     capability = ("elicitation", "form")
+    since = Revision.V2025_06_18
 
     def __init__(self, message: str, form: Any) -> None:
         self._message = message
@@ -150,7 +157,7 @@ class Elicit(Question[Any]):
         message = self._message
         if complaint is not None:
             message = f"{message}\n\n{complaint}"
-        schema = self._form.schema
+        schema = self._form.describe()
         return ElicitRequestFormParams(
             message=str(message),
             requested_schema=RequestedSchema(
@@ -176,6 +183,7 @@ class ElicitURL(Question[None]):
 
     method = "elicitation/create"
     capability = ("elicitation", "url")
+    since = Revision.V2025_11_25
 
     def __init__(self, message: str, url: str) -> None:
         self._message = message
@@ -222,6 +230,7 @@ class Sample(Question[CreateMessageResult]):
             messages = [SamplingMessage("user", TextContent(messages))]
         if tools is not None or tool_choice is not None:
             self.capability = ("sampling", "tools")
+            self.since = Revision.V2025_11_25
         self._params = CreateMessageRequestParams(
             messages=messages,
             max_tokens=max_tokens,
@@ -300,13 +309,19 @@ class Interaction:
             if key in self._refused:
                 raise ClientRefused(self._refused[key])
             if key in self._given:
+                given = self._given[key]
                 try:
-                    answers[key] = await _read(question, self._given[key])
-                    self._accepted[key] = self._given[key]
+                    answers[key] = await _in_thread(question.read, given)
+                    self._accepted[key] = given
                     continue
+                except Declined:
+                    # An answer as well: a function that goes on without one must not
+                    # find the question open again in the next round.
+                    self._accepted[key] = given
+                    raise
                 except Unacceptable as exc:
                     complaint = str(exc)
-            params = question.params(complaint, live=is_live)
+            params = await _in_thread(question.params, complaint, live=is_live)
             pending[key] = InputRequest(
                 method=question.method,  # type: ignore[arg-type]
                 params=UNSET if params is None else params,
@@ -336,7 +351,10 @@ class Interaction:
         if request.method not in _INTERACTIVE:
             raise RuntimeError(f"{request.method} must not ask the client anything.")
         for question in questions.values():
-            if not request.peer.capabilities.declares(*question.capability):
+            if (
+                request.revision.rank < question.since.rank
+                or not request.peer.capabilities.declares(*question.capability)
+            ):
                 if request.revision.era is Era.LEGACY:
                     # It has no code for this, and a model can go on without.
                     needed = ".".join(question.capability)
@@ -346,10 +364,10 @@ class Interaction:
     async def _ask_live(self, question: Question[Any]) -> Any:
         complaint: str | None = None
         for _ in range(_ATTEMPTS):
-            params = question.params(complaint, live=True)
+            params = await _in_thread(question.params, complaint, live=True)
             answer = await self._send(question.method, params)
             try:
-                return await _read(question, answer)
+                return await _in_thread(question.read, answer)
             except Unacceptable as exc:
                 complaint = str(exc)
         raise ClientRefused(_NOTHING_FITS)
@@ -360,7 +378,11 @@ class Interaction:
             self._context.request, method, params or RequestParams()
         )
         if isinstance(response.result, Raw):
-            return msgspec.json.decode(response.result)
+            try:
+                return msgspec.json.decode(response.result)
+            except msgspec.ValidationError:
+                # A number beyond any float: that is no answer to anything.
+                return None
         # Its text is the client's own and may be anything.
         raise ClientRefused("The client refused to be asked.")
 
@@ -383,15 +405,16 @@ class Interaction:
         return signing.dumps(content, salt=_SALT, compress=True)
 
     def _read_state(self, state: str) -> dict[str, Any]:
+        accepted: dict[str, Any]
         try:
-            content = signing.loads(state, salt=_SALT, max_age=_STATE_AGE)
-        except (signing.BadSignature, ValueError):
-            content = None
-        if not isinstance(content, list) or content[:-1] != self._binding():
+            *binding, accepted = signing.loads(state, salt=_SALT, max_age=_STATE_AGE)
+            is_valid = binding == self._binding()
+        except (signing.BadSignature, ValueError, msgspec.ValidationError):
+            is_valid = False
+        if not is_valid:
             # One text for every reason, so that nobody learns which it was.
             raise InvalidParams("Invalid or expired requestState")
-        given: dict[str, Any] = content[-1]
-        return given
+        return accepted
 
     def _binding(self) -> list[str]:
         """Who may use a state, and for what."""
@@ -409,9 +432,19 @@ class Interaction:
 _INTERACTIVE: Final = ("tools/call", "prompts/get", "resources/read")
 
 
-async def _read(question: Question[T], answer: Any) -> T:
-    # A form may look into the database.
-    return await sync_to_async(question.read, thread_sensitive=False)(answer)
+async def _in_thread(function: Callable[..., T], *args: Any, **keywords: Any) -> T:
+    """Call `function`, which may look into the database."""
+    # Not in one of the workers' threads: all may be waiting for this very answer.
+    call = sync_to_async(_call, thread_sensitive=False)
+    return await call(function, args, keywords)
+
+
+def _call(function: Callable[..., T], args: Any, keywords: Any) -> T:
+    close_old_connections()
+    try:
+        return function(*args, **keywords)
+    finally:
+        close_old_connections()
 
 
 S = TypeVar("S", bound=Struct)

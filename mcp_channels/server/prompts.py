@@ -34,7 +34,7 @@ from mcp_channels.server.schemas import (
 
 __all__ = ["Prompt", "get_prompt", "list_prompts"]
 
-_check_messages: Final = msgspec.json.Decoder(list[PromptMessage]).decode
+_decode_result: Final = msgspec.json.Decoder(GetPromptResult).decode
 
 
 class Prompt(Primitive):
@@ -134,8 +134,8 @@ class Prompt(Primitive):
             result = GetPromptResult(
                 messages=_to_messages(value), description=self.definition.description
             )
-        _check_messages(encode_value(result.messages))
-        return result
+        # As clients will read it: a struct takes any value.
+        return _decode_result(encode_value(result))
 
     def _convert(self, arguments: Mapping[str, str]) -> dict[str, Any]:
         keywords = {}

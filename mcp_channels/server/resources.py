@@ -8,10 +8,10 @@ A URI with variables is a template; each variable is a parameter of the function
 """
 
 import inspect
+import logging
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from copy import copy
 from itertools import islice
 from typing import Any, Final, Literal
 
@@ -54,11 +54,14 @@ from mcp_channels.server.schemas import (
 __all__ = [
     "Resource",
     "ResourceTemplate",
+    "is_readable",
     "list_resource_templates",
     "list_resources",
     "make_resource",
     "read_resource",
 ]
+
+logger = logging.getLogger("mcp_channels")
 
 # What one template may add to a list: it is made anew for every page.
 _MOST_LISTED: Final = 1_000
@@ -67,7 +70,7 @@ _MOST_LISTED: Final = 1_000
 # template also braces.
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x1f\x7f\"<>\\^`|]+")
 
-_check_contents: Final = msgspec.json.Decoder(list[ResourceContents]).decode
+_decode_result: Final = msgspec.json.Decoder(ReadResourceResult).decode
 
 
 class _Readable(Primitive):
@@ -108,10 +111,13 @@ class _Readable(Primitive):
         self._context: str | None = None
         self._parameters: dict[str, inspect.Parameter] = {}
         for parameter in inspect.signature(function).parameters.values():
-            if parameter.kind is parameter.POSITIONAL_ONLY:
+            if parameter.kind not in (
+                parameter.POSITIONAL_OR_KEYWORD,
+                parameter.KEYWORD_ONLY,
+            ):
                 raise ImproperlyConfigured(
-                    f"{self.label}: parameter {parameter.name!r} is positional-only, "
-                    f"but variables come by name. Remove the '/'."
+                    f"{self.label}: variables come by name, which '{parameter}' does "
+                    f"not take."
                 )
             hint = self._hints.get(parameter.name)
             if isinstance(hint, type) and issubclass(hint, Context):
@@ -135,9 +141,6 @@ class _Readable(Primitive):
         Raise ResourceNotFound when the function finds nothing, returns None, or says
         so with Http404, PermissionDenied or an ObjectDoesNotExist.
         """
-        context.session.expire_after(
-            self.timeout, context.request, InternalError("The resource took too long")
-        )
         try:
             keywords = self._convert(variables)
             if self._context is not None:
@@ -166,14 +169,15 @@ class _Readable(Primitive):
 
     def _to_result(self, value: Any, uri: str) -> ReadResourceResult:
         if isinstance(value, ReadResourceResult):
-            # It may be the site's for every request: what is set below is of this one.
-            result = copy(value)
+            result = value
         else:
             result = ReadResourceResult(contents=self._to_contents(value, uri))
         # "Never an empty contents for a missing resource."
         if not result.contents:
             raise ResourceNotFound(uri)
-        _check_contents(encode_value(result.contents))
+        # As clients will read it. Also it may be the site's for every request, and what
+        # is set below is of this one.
+        result = _decode_result(encode_value(result))
         if self._ttl_ms is not None and result.ttl_ms is UNSET:
             result.ttl_ms = self._ttl_ms
         if self._cache_scope is not None and result.cache_scope is UNSET:
@@ -185,8 +189,8 @@ class _Readable(Primitive):
             return []
         if isinstance(value, ResourceContents):
             return [value]
-        if isinstance(value, list | tuple) and all(
-            isinstance(item, ResourceContents) for item in value
+        if isinstance(value, list | tuple) and (
+            not value or any(isinstance(item, ResourceContents) for item in value)
         ):
             return list(value)
         if isinstance(value, bytes | bytearray | memoryview):
@@ -326,7 +330,9 @@ class ResourceTemplate(_Readable):
         if self._list is None:
             return []
         return [
-            item if isinstance(item, content.Resource) else self._make_entry(item)
+            self.check(
+                item if isinstance(item, content.Resource) else self._make_entry(item)
+            )
             for item in await self._list.list(context)
         ]
 
@@ -380,6 +386,27 @@ def make_resource(
     return Resource(function, uri, **options)
 
 
+async def is_readable(context: Context, uri: str) -> bool:
+    """
+    Tell whether `uri` can be read by whoever asks, and so be subscribed to.
+
+    A template says what URIs look like, and only reading one tells whether it is there,
+    and for whom.
+    """
+    found = context.session.catalogue.find_resource(uri)
+    if found is None or isinstance(found.resource, Resource):
+        return found is not None
+    try:
+        await found.resource.read(context, uri, found.variables)
+    except ResourceNotFound:
+        return False
+    except (Exception, SystemExit):
+        # Of what cannot be read there is no news.
+        logger.exception("%s failed", found.resource.label)
+        return False
+    return True
+
+
 async def list_resources(
     context: Context, params: PaginatedRequestParams
 ) -> SharedResult | ListResourcesResult:
@@ -425,6 +452,11 @@ async def read_resource(
     found = context.session.catalogue.find_resource(params.uri)
     if found is None:
         raise ResourceNotFound(params.uri)
+    context.session.expire_after(
+        found.resource.timeout,
+        context.request,
+        InternalError("The resource took too long"),
+    )
     result = await found.resource.read(context, params.uri, found.variables)
     if context.has_answers:
         # What was said in between is part of it: nobody else may see it.

@@ -28,9 +28,11 @@ from mcp_channels.protocol.types import (
     SubscriptionFilter,
     SubscriptionsListenResult,
 )
+from mcp_channels.server.context import Context
+from mcp_channels.server.resources import is_readable
 
 if TYPE_CHECKING:
-    from mcp_channels.server.context import Context, Session
+    from mcp_channels.server.context import Session
 
 __all__ = [
     "Event",
@@ -85,7 +87,7 @@ class _Listen:
 
     request: Request
     honoured: SubscriptionFilter
-    uris: frozenset[str]
+    uris: set[str]
     ended: asyncio.Event
 
     def wants(self, event: Event) -> bool:
@@ -101,7 +103,8 @@ class Subscriptions:
     def __init__(self, session: "Session", *, limit: int | None) -> None:
         self._session = session
         self._limit = limit
-        self._uris: set[str] = set()  # of a client with a handshake
+        # Of a client with a handshake, with the request that subscribed.
+        self._uris: dict[str, Request] = {}
         self._listens: dict[Request, _Listen] = {}
         self._pending: dict[Event, None] = {}  # a set that keeps its order
         self._held: dict[Event, None] = {}  # until the handshake is over
@@ -109,18 +112,18 @@ class Subscriptions:
 
     # Of the client
 
-    def subscribe(self, uri: str) -> None:
+    async def subscribe(self, request: Request, uri: str) -> None:
         """Tell of `uri` from now on. Raise ResourceNotFound when it does not exist,
         InvalidRequest when there are too many."""
-        if self._session.catalogue.find_resource(uri) is None:
+        if not await self._is_readable(request, uri):
             raise ResourceNotFound(uri)
         if uri not in self._uris:
             self._check_limit(1)
-            self._uris.add(uri)
+            self._uris[uri] = request
 
     def unsubscribe(self, uri: str) -> None:
         """Tell of `uri` no more."""
-        self._uris.discard(uri)
+        self._uris.pop(uri, None)
 
     async def listen(self, request: Request, wanted: SubscriptionFilter) -> None:
         """
@@ -128,7 +131,7 @@ class Subscriptions:
 
         Raise InvalidRequest when there are too many.
         """
-        listen = self._open(request, wanted)
+        listen = await self._open(request, wanted)
         self._listens[request] = listen
         # "The first message MUST be the acknowledgement": nothing can come between.
         self._session.connection.send_acknowledged(request, listen.honoured)
@@ -170,14 +173,14 @@ class Subscriptions:
         self._pending.clear()
         self._held.clear()
 
-    def _open(self, request: Request, wanted: SubscriptionFilter) -> _Listen:
+    async def _open(self, request: Request, wanted: SubscriptionFilter) -> _Listen:
         asked = wanted.resource_subscriptions
         uris = [] if isinstance(asked, UnsetType) else list(dict.fromkeys(asked))
         # Before the URIs are looked for: a frame holds very many.
         self._check_limit(1 + len(uris))
         # Missing and hidden look the same: neither is acknowledged.
-        find = self._session.catalogue.find_resource
-        uris = [uri for uri in uris if find(uri) is not None]
+        uris = [uri for uri in uris if await self._is_readable(request, uri)]
+        self._check_limit(1 + len(uris))
         honoured = SubscriptionFilter()
         for kind in _KINDS:
             name = f"{kind}_list_changed"
@@ -185,14 +188,20 @@ class Subscriptions:
                 setattr(honoured, name, True)
         if uris:
             honoured.resource_subscriptions = uris
-        return _Listen(request, honoured, frozenset(uris), asyncio.Event())
+        return _Listen(request, honoured, set(uris), asyncio.Event())
 
     def _offers(self, kind: Kind) -> bool:
         offered = self._session.connection.description.offered
         return f"{kind}.listChanged" in offered
 
     def _listens_for(self, event: Event) -> list[_Listen]:
-        return [listen for listen in self._listens.values() if listen.wants(event)]
+        # One that was cancelled is closed at once, but its task goes a little later.
+        is_open = self._session.connection.is_open
+        return [
+            listen
+            for listen in self._listens.values()
+            if listen.wants(event) and is_open(listen.request)
+        ]
 
     def _check_limit(self, more: int) -> None:
         if self._limit is None:
@@ -224,7 +233,7 @@ class Subscriptions:
                 self._schedule(_RETRIED)
                 return
         for event in events:
-            if not self._deliver(event):
+            if not await self._deliver(event):
                 # The outbox is full: news can wait, answers cannot.
                 self._pending[event] = None
         if self._pending:
@@ -238,17 +247,32 @@ class Subscriptions:
         found = self._session.catalogue.find_resource(event.uri)
         return found is not None and found.resource.permission is not None
 
-    def _deliver(self, event: Event) -> bool:
+    async def _is_readable(self, request: Request, uri: str) -> bool:
+        return await is_readable(Context(request, self._session), uri)
+
+    async def _is_gone(self, uri: str) -> bool:
+        """Tell whether `uri` cannot be read any more by those who subscribed to it."""
+        # All of them are one identity's: it does not matter for which it is asked.
+        requests = [self._uris[uri]] if uri in self._uris else []
+        requests += [
+            listen.request for listen in self._listens_for(ResourceUpdated(uri))
+        ]
+        return bool(requests) and not await self._is_readable(requests[0], uri)
+
+    async def _deliver(self, event: Event) -> bool:
         """Send what is due for `event`; False when some of it found no room."""
         connection = self._session.connection
-        listens = self._listens_for(event)
+        is_gone = False
         if isinstance(event, ResourceUpdated):
             # What may be seen is decided now, not when it was subscribed to.
             if self._session.catalogue.find_resource(event.uri) is None:
-                for listen in listens:
+                for listen in self._listens_for(event):
                     # It was acknowledged for more than it gets: a new one will not be.
                     listen.ended.set()
                 return True
+            is_gone = await self._is_gone(event.uri)
+        listens = self._listens_for(event)
+        if isinstance(event, ResourceUpdated):
             send = partial(connection.send_resource_updated, event.uri)
             is_subscribed = event.uri in self._uris
         else:
@@ -263,17 +287,23 @@ class Subscriptions:
                 self._held[event] = None
         for listen in listens:
             is_sent = send(listen.request) and is_sent
+        if isinstance(event, ResourceUpdated) and is_gone and is_sent:
+            # That it went is the last that is told of it: a row was deleted, or given
+            # to somebody else.
+            self._uris.pop(event.uri, None)
+            for listen in listens:
+                listen.uris.discard(event.uri)
         return is_sent
 
 
-async def subscribe(context: "Context", params: SubscribeRequestParams) -> EmptyResult:
+async def subscribe(context: Context, params: SubscribeRequestParams) -> EmptyResult:
     """Answer resources/subscribe. Raise ResourceNotFound for what does not exist."""
-    context.session.subscriptions.subscribe(params.uri)
+    await context.session.subscriptions.subscribe(context.request, params.uri)
     return EmptyResult()
 
 
 async def unsubscribe(
-    context: "Context", params: UnsubscribeRequestParams
+    context: Context, params: UnsubscribeRequestParams
 ) -> EmptyResult:
     """Answer resources/unsubscribe, also for what was not subscribed to."""
     context.session.subscriptions.unsubscribe(params.uri)
@@ -281,7 +311,7 @@ async def unsubscribe(
 
 
 async def listen(
-    context: "Context", params: SubscriptionsListenRequestParams
+    context: Context, params: SubscriptionsListenRequestParams
 ) -> SubscriptionsListenResult:
     """Answer subscriptions/listen, when it ends."""
     request = context.request
