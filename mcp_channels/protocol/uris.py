@@ -38,7 +38,7 @@ _RESERVED: Final = ":/[]@!$&'()*+,;="
 _OPERATORS: Final = {
     "": _Operator("", ",", False, "", _SEGMENT),
     "+": _Operator("", ",", False, _RESERVED, _PATH),
-    "#": _Operator("#", ",", False, _RESERVED, ""),
+    "#": _Operator("#", ",", False, _RESERVED + "?", ""),
     ".": _Operator(".", ".", False, "", "/?#."),
     "/": _Operator("/", "/", False, "", _SEGMENT),
     ";": _Operator(";", ";", True, "", _SEGMENT),

@@ -7,6 +7,7 @@ Resources: what a client may read, under a URI. MCP 2026-07-28, server/resources
 A URI with variables is a template; each variable is a parameter of the function.
 """
 
+import asyncio
 import inspect
 import logging
 import re
@@ -65,6 +66,9 @@ logger = logging.getLogger("mcp_channels")
 
 # What one template may add to a list: it is made anew for every page.
 _MOST_LISTED: Final = 1_000
+# Seconds that a resource without a timeout gets to be looked at, when nobody waits for
+# its contents: others are told later meanwhile.
+_LONGEST_LOOK: Final = 10.0
 
 # RFC 3986, section 3.1: a scheme, and after it nothing that has to be encoded. In a
 # template also braces.
@@ -397,7 +401,8 @@ async def is_readable(context: Context, uri: str) -> bool:
     if found is None or isinstance(found.resource, Resource):
         return found is not None
     try:
-        await found.resource.read(context, uri, found.variables)
+        async with asyncio.timeout(found.resource.timeout or _LONGEST_LOOK):
+            await found.resource.read(context, uri, found.variables)
     except ResourceNotFound:
         return False
     except (Exception, SystemExit):

@@ -234,7 +234,7 @@ def test_no_hostile_uri_takes_long(template: str) -> None:
             made.match("x://o?a=1" + part * (4_096 // len(part) - 4) + ending)
             made.match("x://" + part * 1_000_000 + ending)
 
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 5
 
 
 def test_longest_uri_is_matched_and_a_longer_one_is_not() -> None:

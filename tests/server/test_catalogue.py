@@ -29,7 +29,7 @@ def make(*names: str, page_size: int = 2) -> Catalogue:
     for name in names:
         primitives += [
             Tool(nothing, name=name),
-            ResourceTemplate(named, f"t://{name}/{{name}}"),
+            ResourceTemplate(named, f"t://{name}{{?name}}"),
             Resource(nothing, f"r://{name}"),
             Prompt(nothing, name=name),
         ]
@@ -52,14 +52,14 @@ def read(page: SharedResult, member: str, key: str) -> tuple[list[str], Any]:
     result: Any = page.result
     keys = [getattr(entry, key) for entry in getattr(result, member)]
     names = [k.partition("://")[2] or k for k in keys]
-    return [name.removesuffix("/{name}") for name in names], result.next_cursor
+    return [name.removesuffix("{?name}") for name in names], result.next_cursor
 
 
 @each_kind
 def test_pages_follow_each_other_by_name(
     page_at: PageAt, member: str, key: str
 ) -> None:
-    catalogue = make("c", "B", "a", "a-1", "A")
+    catalogue = make("c", "B", "a", "b", "A")
     cursor, pages = UNSET, []
     while True:
         names, cursor = read(page_at(catalogue, cursor), member, key)
@@ -67,7 +67,7 @@ def test_pages_follow_each_other_by_name(
         if cursor is UNSET:
             break
 
-    assert [name for page in pages for name in page] == ["A", "B", "a", "a-1", "c"]
+    assert [name for page in pages for name in page] == ["A", "B", "a", "b", "c"]
     assert [len(page) for page in pages] == [2, 2, 1]
 
 
@@ -136,7 +136,7 @@ def test_kinds_are_kept_apart() -> None:
 
     assert catalogue.tools.keys() == catalogue.prompts.keys() == {"a"}
     assert catalogue.resources.keys() == {"r://a"}
-    assert catalogue.templates.keys() == {"t://a/{name}"}
+    assert catalogue.templates.keys() == {"t://a{?name}"}
     assert catalogue.page_size == 2
 
 

@@ -323,7 +323,8 @@ def test_permissions_are_looked_up_again_if_told_so(
 
     # As Django does for as long as a user object lives.
     assert see(office, clerk).tools
-    assert not see(office, clerk, renew=True).tools
+    for _ in range(2):
+        assert not see(office, clerk, renew=True).tools
 
 
 def test_permission_that_was_given_meanwhile_counts(

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import enum
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import msgspec
@@ -28,6 +29,8 @@ from mcp_channels import (
     ResourceNotFound,
 )
 from mcp_channels.server import resources
+from mcp_channels.server.concurrency import get_workers
+from mcp_channels.server.permissions import Identity
 from mcp_channels.server.registry import Registry
 from mcp_channels.testing import MCPCommunicator
 from tests.sites import LEGACY, MODERN, Clerk, Site, both_eras, refusal
@@ -796,6 +799,66 @@ async def test_resource_whose_question_is_declined_cannot_be_read() -> None:
         error = await refusal(client.read_resource(URI))
 
     assert (error.code, error.message) == (-32603, "The user declined.")
+
+
+# Whether there is something to hear of
+
+
+async def look(site: Site, uri: str) -> bool:
+    anybody: Any = Identity(Clerk())  # type: ignore[arg-type]
+    session = SimpleNamespace(
+        catalogue=site.catalogue_for(anybody, page_size=5), workers=get_workers(4)
+    )
+    context: Any = SimpleNamespace(session=session)
+    return await resources.is_readable(context, uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_readable"),
+    [
+        ("shop://orders/5", True),
+        ("shop://orders/five", False),
+        ("shop://orders/0", False),
+        ("shop://orders/-1", False),
+        ("shop://nothing", False),
+        # What has a URI of its own is there without being read.
+        ("shop://fails", True),
+        ("shop://secret", False),
+    ],
+)
+async def test_what_cannot_be_read_is_not_there_for_subscribers(
+    caplog: pytest.LogCaptureFixture, uri: str, is_readable: bool
+) -> None:
+    site = Site()
+
+    @site.resource("shop://orders/{number}")
+    def order(number: int) -> Any:
+        if number < 0:
+            raise ValueError("negative")
+        return number or None
+
+    site.resource("shop://fails")(raiser(ValueError("failed")))
+    site.resource("shop://secret", permission="shop.see")(lambda: "x")
+
+    assert await look(site, uri) is is_readable
+    assert bool(caplog.records) is (uri == "shop://orders/-1")
+
+
+@pytest.mark.parametrize("timeout", [None, 0.01])
+async def test_what_takes_too_long_to_look_at_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    timeout: float | None,
+) -> None:
+    monkeypatch.setattr(resources, "_LONGEST_LOOK", 60 if timeout else 0.01)
+    site = Site()
+
+    @site.resource("shop://orders/{number}", timeout=timeout)
+    async def order(number: int) -> Any:
+        await asyncio.Event().wait()
+
+    assert not await asyncio.wait_for(look(site, "shop://orders/5"), 5)
+    assert [r.message for r in caplog.records] == ["Resource template 'order' failed"]
 
 
 # Refused at registration

@@ -118,6 +118,58 @@ async def test_subscriber_is_told_of_its_uri_alone(
         assert await next_message(client) == (UPDATED, {"uri": uri})
 
 
+async def test_client_is_told_that_a_row_went_and_then_no_more(site: Site) -> None:
+    rows = {"1", "2"}
+
+    @site.resource("shop://rows/{id}")
+    def row(id: str) -> str | None:
+        return id if id in rows else None
+
+    async with site.client(revision=LEGACY) as client:
+        for uri in ("shop://rows/1", "shop://rows/2"):
+            await subscribe(client, uri)
+        error = await refusal(
+            client.request("resources/subscribe", {"uri": "shop://rows/3"})
+        )
+
+        assert (error.code, error.data) == (-32002, {"uri": "shop://rows/3"})
+
+        rows.remove("1")
+        publish(ResourceUpdated("shop://rows/1"))
+
+        assert await next_message(client) == (UPDATED, {"uri": "shop://rows/1"})
+
+        publish(ResourceUpdated("shop://rows/1"))
+        publish(ResourceUpdated("shop://rows/2"))
+
+        assert await next_message(client) == (UPDATED, {"uri": "shop://rows/2"})
+
+
+async def test_listen_is_told_that_a_row_went_and_then_no_more(site: Site) -> None:
+    rows = {"1", "2"}
+
+    @site.resource("shop://rows/{id}")
+    async def row(id: str) -> str | None:
+        return id if id in rows else None
+
+    one, two = ResourceUpdated("shop://rows/1"), ResourceUpdated("shop://rows/2")
+    async with site.client() as client:
+        wanted = {"resourceSubscriptions": [one.uri, two.uri, "shop://rows/3"]}
+        id, honoured = await listen(client, wanted)
+
+        assert honoured == {"resourceSubscriptions": [one.uri, two.uri]}
+
+        rows.remove("1")
+        publish(one)
+
+        assert await next_message(client) == (UPDATED, tagged(id, uri=one.uri))
+
+        publish(one)
+        publish(two)
+
+        assert await next_message(client) == (UPDATED, tagged(id, uri=two.uri))
+
+
 async def test_who_subscribes_twice_is_told_once(site: Site) -> None:
     async with site.client(revision=LEGACY) as client:
         for uri in (A, A, B):
@@ -422,7 +474,9 @@ async def test_listen_is_in_flight_and_outlives_every_call(
         await asyncio.Event().wait()
 
     async with site.client() as client:
-        id, _ = await listen(client, {"toolsListChanged": True})
+        # Its URI is looked at, and this takes no time of it.
+        wanted = {"toolsListChanged": True, "resourceSubscriptions": [ORDER]}
+        id, _ = await listen(client, wanted)
 
         assert (await client.call_tool("dawdle"))["isError"]
         assert (await client.call_tool("dawdle"))["isError"]
@@ -693,12 +747,13 @@ class Session:
         return frames
 
 
+NOBODY: Any = None  # a request that nobody looks into
 HELLO = {"capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
 
 
 async def test_full_outbox_is_tried_again() -> None:
     session = Session(frames=1)
-    session.subscriptions.subscribe(A)
+    await session.subscriptions.subscribe(NOBODY, A)
     session.subscriptions.notify(PrimitivesChanged("tools"))
     session.subscriptions.notify(ResourceUpdated(A))
 
@@ -738,7 +793,7 @@ async def test_nobody_is_told_while_permissions_cannot_be_looked_up(
             raise failures.pop()
 
     session.refreshing = fail
-    session.subscriptions.subscribe(A)
+    await session.subscriptions.subscribe(NOBODY, A)
     session.subscriptions.notify(PrimitivesChanged("tools"))
 
     assert await session.told() == [changed("tools"), UPDATED]
@@ -759,7 +814,7 @@ async def test_listen_is_closed_as_soon_as_it_is_cancelled() -> None:
 
     session.connection.cancel(1)  # while its task goes on
 
-    assert session.subscriptions._deliver(PrimitivesChanged("tools"))
+    assert await session.subscriptions._deliver(PrimitivesChanged("tools"))
     assert session.drain() == []
 
     task.cancel()
