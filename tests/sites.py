@@ -1,15 +1,17 @@
 """A site made for one test: what it offers, and the clients that come to it."""
 
+import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
+from mcp_channels.broadcast import _dispatchers
 from mcp_channels.consumers import MCPConsumer
 from mcp_channels.server.registry import Registry
 from mcp_channels.testing import MCPCommunicator, RequestFailed
 
-__all__ = ["LEGACY", "MODERN", "Clerk", "Site", "both_eras", "refusal"]
+__all__ = ["LEGACY", "MODERN", "Clerk", "Site", "both_eras", "refusal", "silence"]
 
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 
@@ -46,3 +48,18 @@ async def refusal(asking: Awaitable[Any]) -> RequestFailed:
     with pytest.raises(RequestFailed) as caught:
         await asking
     return caught.value
+
+
+async def silence(client: MCPCommunicator) -> bool:
+    """Tell whether the client hears of nothing that was published so far."""
+    async with asyncio.timeout(5):
+        await asyncio.sleep(0)  # publish() left it to the loop
+        while any(
+            dispatcher.subscriptions._pending
+            or dispatcher.subscriptions._timer is not None
+            or dispatcher._chores
+            for dispatcher in _dispatchers[asyncio.get_running_loop()]
+        ):
+            await asyncio.sleep(0)
+    await client.list_tools()
+    return not client.notifications

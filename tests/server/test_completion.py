@@ -49,9 +49,7 @@ async def complete(site: Site, value: str, **options: Any) -> dict[str, Any]:
     async with site.client() as client:
         completion = await client.complete(PROMPT, "value", value, **options)
 
-        assert completion == await client.complete(
-            TEMPLATE, "value", value, **options
-        )
+        assert completion == await client.complete(TEMPLATE, "value", value, **options)
 
     return completion
 
@@ -105,9 +103,7 @@ async def test_what_begins_so_comes_first() -> None:
         (Number, ["1", "10"]),
     ],
 )
-async def test_anything_with_values_is_a_source(
-    source: Any, values: list[str]
-) -> None:
+async def test_anything_with_values_is_a_source(source: Any, values: list[str]) -> None:
     site = Site()
     site.prompt(name="choose", complete={"value": source})(lambda value: value)
     async with site.client() as client:

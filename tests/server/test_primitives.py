@@ -115,7 +115,7 @@ def test_asynchronous_function_cannot_be_atomic() -> None:
 def test_generator_is_refused_with_what_to_do_instead(
     function: Callable[..., Any],
 ) -> None:
-    with pytest.raises(ImproperlyConfigured, match="cannot be a recipe. Return a list"):
+    with pytest.raises(ImproperlyConfigured, match="cannot be a recipe"):
         make(function)
 
 

@@ -350,9 +350,7 @@ def test_user_is_not_looked_up_if_nothing_depends_on_it(
 
 
 @pytest.mark.parametrize("user", [AnonymousUser(), Clerk(), object()])
-def test_user_without_a_row_has_nothing_to_look_up(
-    office: Registry, user: Any
-) -> None:
+def test_user_without_a_row_has_nothing_to_look_up(office: Registry, user: Any) -> None:
     assert not see(office, user, renew=True).tools
 
 

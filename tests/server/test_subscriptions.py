@@ -23,7 +23,7 @@ from mcp_channels.server import subscriptions
 from mcp_channels.server.permissions import Identity
 from mcp_channels.server.subscriptions import Subscriptions
 from mcp_channels.testing import MCPCommunicator
-from tests.sites import LEGACY, MODERN, Clerk, Site, both_eras, refusal
+from tests.sites import LEGACY, MODERN, Clerk, Site, both_eras, refusal, silence
 
 A, B, ORDER = "shop://a", "shop://b", "shop://orders/5"
 UPDATED = "notifications/resources/updated"
@@ -246,18 +246,14 @@ async def test_nothing_is_told_before_the_handshake_is_over(site: Site) -> None:
             publish(ResourceUpdated(A))
             await next_message(other)
             await next_message(other)
-        await client.request("ping")
-
-        assert not client.notifications
+        assert await silence(client)
 
         await client.notify("notifications/initialized")
 
         assert await next_message(client) == (changed("tools"), {})
         assert await next_message(client) == (UPDATED, {"uri": A})
 
-        await client.request("ping")
-
-        assert not client.notifications
+        assert await silence(client)
         await client.disconnect()
 
 
@@ -271,10 +267,7 @@ async def test_modern_client_that_does_not_listen_is_told_nothing(site: Site) ->
             publish(PrimitivesChanged(kind))  # type: ignore[arg-type]
             await next_message(other)
         publish(ResourceUpdated(A))
-        await client.list_tools()
-        await client.list_tools()
-
-        assert not client.notifications
+        assert await silence(client)
 
 
 @pytest.mark.parametrize(
@@ -351,10 +344,7 @@ async def test_listen_hears_of_the_lists_it_named(site: Site, kind: Any) -> None
 
         assert await next_message(client) == (changed(kind), tagged(id))
 
-        await client.list_tools()
-        await client.list_tools()
-
-        assert not client.notifications
+        assert await silence(client)
 
 
 async def test_listen_hears_of_the_uris_it_named(site: Site) -> None:
@@ -434,9 +424,7 @@ async def test_cancelled_listen_hears_nothing_more(site: Site) -> None:
 
         assert await next_message(client) == (changed("tools"), tagged(second))
 
-        await client.list_tools()
-
-        assert not client.notifications
+        assert await silence(client)
 
         # The id is free again.
         await client.send(listen_frame(first, toolsListChanged=True))
@@ -450,10 +438,7 @@ async def test_listens_end_with_their_results(site: Site) -> None:
         subscriptions_of_the_only_client().end()
         results = [await client.answer_to(id) for id in ids]
         publish(PrimitivesChanged("tools"))
-        await client.list_tools()
-        await client.list_tools()
-
-        assert not client.notifications
+        assert await silence(client)
 
     assert [result["_meta"][SUBSCRIPTION_ID] for result in results] == ids
     assert {result["resultType"] for result in results} == {"complete"}
@@ -588,10 +573,7 @@ async def test_many_events_are_one_notification(site: Site, revision: str) -> No
         assert (await next_message(client))[0] == changed("tools")
         assert (await next_message(client))[0] == UPDATED
 
-        await client.list_tools()
-        await client.list_tools()
-
-        assert not client.notifications
+        assert await silence(client)
 
 
 # What has changed meanwhile
