@@ -17,7 +17,7 @@ from mcp_channels.protocol.types import (
 )
 from mcp_channels.server.concurrency import Workers
 from mcp_channels.server.permissions import Identity, User
-from mcp_channels.server.schemas import encode_value
+from mcp_channels.server.schemas import encode_value, plain_text
 
 if TYPE_CHECKING:
     from mcp_channels.server.catalogue import Catalogue
@@ -107,7 +107,7 @@ class Context:
             self.request,
             _check_number(progress),
             None if total is None else _check_number(total),
-            None if message is None else _check_text(message),
+            None if message is None else plain_text(message),
         )
 
     def log(self, level: LoggingLevel, data: Any, logger: str | None = None) -> None:
@@ -127,7 +127,7 @@ class Context:
             self.request,
             level,
             Raw(encode_value(data)),
-            None if logger is None else _check_text(logger),
+            None if logger is None else plain_text(logger),
         )
 
 
@@ -137,9 +137,3 @@ def _check_number(value: float) -> float:
     if not math.isfinite(number):
         raise ValueError("Progress and total must be finite numbers.")
     return number
-
-
-def _check_text(value: object) -> str:
-    """Return `value` as a str and no kind of it, a lazy translation translated. Raise
-    ValueError when it has surrogates that stand alone."""
-    return str(value).encode().decode()

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from msgspec import Struct
@@ -45,7 +46,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 # than the loop can take them; progress and logs may be lost, memory may not.
 _MOST_POSTED: Final = 1_000
 
-# Seconds that cancelled requests get to clean up when their connection is gone.
+# Seconds that a peer gets to read what is due before its connection is closed, and that
+# cancelled requests get to clean up when it is gone.
 _CLOSING_GRACE: Final = 1.0
 
 # A task needs a strong reference until it is done, also when its connection is gone.
@@ -89,12 +91,13 @@ class Dispatcher:
         self._max_in_flight = max_in_flight
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._tasks: dict[Request, asyncio.Task[None]] = {}  # whose handler runs
-        # All tasks: the loop keeps only weak references.
-        self._alive = set[asyncio.Task[None]]()
+        # The requests that are worked on, each with its one task; with none while that
+        # starts. The loop keeps only weak references.
+        self._tasks: dict[Request, list[asyncio.Task[None]]] = {}
         self._deadlines: dict[Request, tuple[float, Struct]] = {}
         self._timer: asyncio.TimerHandle | None = None  # for the first of them
-        self._is_draining = False
+        self._drainer: asyncio.Task[Any] | None = None  # who sends at the moment
+        self._finisher: asyncio.Task[None] | None = None
         self._is_closing = False
         self._posted: deque[tuple[Callable[..., bool], tuple[Any, ...]]] = deque(
             maxlen=_MOST_POSTED
@@ -110,7 +113,8 @@ class Dispatcher:
             if isinstance(event, Request):
                 self._start(event)
             elif isinstance(event, Cancelled):
-                self._cancel(event)
+                self._deadlines.pop(event.request, None)
+                self._stop(event.request)
         self._wake()
 
     def close(self, code: int, reason: str) -> None:
@@ -129,13 +133,17 @@ class Dispatcher:
         self.connection.abandon()
         if self._timer is not None:
             self._timer.cancel()
-        tasks = list(self._alive)
-        for task in tasks:
+        left = {task for tasks in self._tasks.values() for task in tasks}
+        for request in list(self._tasks):
+            self._stop(request)
+        for task in filter(None, (self._drainer, self._finisher)):
             task.cancel()
+            left.add(task)
+        for task in left:
             _LEFT_BEHIND.add(task)
             task.add_done_callback(_LEFT_BEHIND.discard)
-        if tasks:
-            await asyncio.wait(tasks, timeout=_CLOSING_GRACE)
+        if left:
+            await asyncio.wait(left, timeout=_CLOSING_GRACE)
 
     # What a request may ask of its session
 
@@ -186,10 +194,9 @@ class Dispatcher:
                 ),
             )
             return
-        task = self._do(self._run(request))
-        # Not if it only waits for its answer to be sent.
-        if task is not None and self.connection.is_open(request):
-            self._tasks[request] = task
+        tasks: list[asyncio.Task[None]] = []
+        self._tasks[request] = tasks
+        tasks.append(self._start_task(self._run(request)))
 
     async def _run(self, request: Request) -> None:
         connection = self.connection
@@ -199,15 +206,15 @@ class Dispatcher:
             connection.send_result(request, result)
         except ProtocolError as exc:
             connection.send_error(request, exc)
-        except asyncio.CancelledError:
-            # Still open: nobody but the handler itself can have raised it.
-            connection.send_error(request, InternalError())
-            self._wake()
-            raise
         except (Exception, SystemExit):
             # Its text may hold anything; the peer learns that it failed.
             logger.exception("%s failed", request.method)
             connection.send_error(request, InternalError())
+        except BaseException:
+            # Cancelled: if it is still open, by nobody but the handler itself.
+            connection.send_error(request, InternalError())
+            self._wake()
+            raise
         finally:
             self._tasks.pop(request, None)
             self._deadlines.pop(request, None)
@@ -216,12 +223,8 @@ class Dispatcher:
         else:
             self._wake()
 
-    def _cancel(self, event: Cancelled) -> None:
-        self._stop(event.request)
-
     def _stop(self, request: Request) -> None:
-        task = self._tasks.get(request)
-        if task is not None:
+        for task in self._tasks.get(request, ()):
             # It may not have begun, and then never does.
             task.add_done_callback(lambda _: self._tasks.pop(request, None))
             task.cancel()
@@ -262,24 +265,18 @@ class Dispatcher:
         if closing is not None:
             if not self._is_closing:
                 self._is_closing = True
-                self._do(self._finish(closing))
-        elif self.connection.has_frames and not self._is_draining:
-            self._do(self._drain())
+                self._finisher = self._start_task(self._finish(closing))
+        elif self.connection.has_frames and self._drainer is None:
+            self._start_task(self._drain())
 
-    def _do(self, chore: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        """Start a task, and return it unless it is done already."""
-        task = asyncio.Task(chore, loop=self.loop, **_START)
-        if task.done():
-            return None
-        self._alive.add(task)
-        task.add_done_callback(self._alive.discard)
-        return task
+    def _start_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.Task(coroutine, loop=self.loop, **_START)
 
     async def _drain(self) -> None:
         """Send what is in the outbox, unless somebody is at it already."""
-        if self._is_draining:
+        if self._drainer is not None:
             return
-        self._is_draining = True
+        self._drainer = asyncio.current_task()
         try:
             while (frame := self.connection.next_frame()) is not None:
                 await self._send(frame)
@@ -289,12 +286,15 @@ class Dispatcher:
             logger.debug("Frame not sent: %r", exc)
             self.connection.abandon()
         finally:
-            self._is_draining = False
+            self._drainer = None
 
     async def _finish(self, closing: Closing) -> None:
         """Close the channel, after what is due if the peer takes it."""
-        # A drain that is stuck is why the channel is closed: do not wait for it.
-        await self._drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSING_GRACE):
+                if self._drainer is not None:
+                    await asyncio.wait({self._drainer})
+                await self._drain()
         try:
             await self._close(closing.code, closing.reason)
         except Exception as exc:

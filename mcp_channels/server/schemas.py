@@ -31,7 +31,14 @@ from mcp_channels.protocol.projection import RootValue, has_object_root
 from mcp_channels.protocol.types import CallToolResult
 from mcp_channels.server.violations import Violations, describe_failure
 
-__all__ = ["Arguments", "ArgumentsError", "Returned", "check_content", "encode_value"]
+__all__ = [
+    "Arguments",
+    "ArgumentsError",
+    "Returned",
+    "check_content",
+    "encode_value",
+    "plain_text",
+]
 
 JSONSchema = dict[str, Any]
 
@@ -265,7 +272,7 @@ class Returned:
         if value is None:
             return CallToolResult(content=[])
         if isinstance(value, _TEXT):
-            return CallToolResult(content=[TextContent(_plain(value))])
+            return CallToolResult(content=[TextContent(plain_text(value))])
         if isinstance(value, _BLOCKS):
             return CallToolResult(content=check_content([value]))
         if isinstance(value, list | tuple) and (
@@ -327,17 +334,21 @@ def encode_value(value: Any) -> bytes:
     return _ENCODER.encode(value)
 
 
+def plain_text(text: str | Promise) -> str:
+    """
+    Return `text` as a str and no kind of it, such as what a template renders.
+
+    Raise ValueError when it has surrogates that stand alone.
+    """
+    return str(text).encode().decode()
+
+
 def _encode_custom(value: Any) -> Any:
     if isinstance(value, _TEXT):
-        return _plain(value)
+        return plain_text(value)
     if _is_pydantic(type(value)):
         return value.model_dump(mode="json", by_alias=True)
     raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def _plain(text: str | Promise) -> str:
-    """Return `text` as a str and no kind of it, such as what a template renders."""
-    return str.__str__(str(text))
 
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=_encode_custom)
@@ -485,5 +496,5 @@ def _to_block(item: Any) -> Any:
     if isinstance(item, _BLOCKS):
         return item
     if isinstance(item, _TEXT):
-        return TextContent(_plain(item))
+        return TextContent(plain_text(item))
     raise TypeError(f"{type(item).__name__} is no content")

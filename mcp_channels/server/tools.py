@@ -99,7 +99,7 @@ class Tool:
         self.atomic = atomic
         self.is_async = inspect.iscoroutinefunction(function)
         self._validate()
-        docstring = docstring_parser.parse(inspect.getdoc(function) or "")
+        docstring = _parse_docstring(inspect.getdoc(function) or "")
         self._arguments = Arguments(
             function,
             skip=Context,
@@ -243,6 +243,16 @@ async def call_tool(context: Context, params: CallToolRequestParams) -> CallTool
             raise InvalidParams("arguments must be an object")
         arguments = _NO_ARGUMENTS
     return await tool.call(context, arguments)
+
+
+def _parse_docstring(text: str) -> docstring_parser.Docstring:
+    try:
+        return docstring_parser.parse(text)
+    except Exception:
+        # The parsers of other styles than its own may stumble over it anyhow.
+        docstring = docstring_parser.Docstring()
+        docstring.long_description = text
+        return docstring
 
 
 def _error(message: str) -> CallToolResult:

@@ -1,4 +1,4 @@
-"""The application of the servers, whose consumer has a bug that can be asked for."""
+"""The application of the servers, with a bug and a middleware for who asks for them."""
 
 from typing import Any
 
@@ -16,6 +16,18 @@ class Clumsy(MCPConsumer):
         await super().websocket_receive(message)
 
 
+served = mcp(Clumsy)
+
+
+async def websocket(scope: Any, receive: Any, send: Any) -> None:
+    async def send_on(message: Any) -> None:
+        await send(message)
+
+    # Some middleware hands on its own function for sending, as AuthMiddlewareStack.
+    is_wrapped = scope["query_string"] == b"wrapped"
+    await served(scope, receive, send_on if is_wrapped else send)
+
+
 application = ProtocolTypeRouter(
-    {"http": get_asgi_application(), "websocket": mcp(Clumsy)}
+    {"http": get_asgi_application(), "websocket": websocket}
 )

@@ -18,7 +18,10 @@ def servers() -> Iterator[Serve]:
 
         def start(kind: Kind) -> Server:
             if kind not in started:
-                started[kind] = stack.enter_context(serve(kind))
+                # Below Daphne's own limit, which has no close code.
+                started[kind] = stack.enter_context(
+                    serve(kind, MAX_FRAME_BYTES=100_000)
+                )
             return started[kind]
 
         yield start

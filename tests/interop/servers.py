@@ -43,10 +43,10 @@ class Server:
     kind: Kind
     process: subprocess.Popen[bytes]
     port: int
-    root_path: str
+    query: str = ""
 
     def url(self, path: str = "/ws") -> str:
-        return f"ws://127.0.0.1:{self.port}{path}"
+        return f"ws://127.0.0.1:{self.port}{path}{self.query}"
 
     @property
     def has_denials(self) -> bool:
@@ -91,7 +91,7 @@ def serve(kind: Kind, root_path: str = "", **settings: Any) -> Iterator[Server]:
             process.kill()
             process.wait(ENDING)
             raise
-        server = Server(kind, process, port, root_path)
+        server = Server(kind, process, port)
         try:
             yield server
         finally:
@@ -99,7 +99,7 @@ def serve(kind: Kind, root_path: str = "", **settings: Any) -> Iterator[Server]:
 
 
 def find_port(process: subprocess.Popen[bytes], log: Any) -> int:
-    """Wait until the server says where it listens. Raise RuntimeError if it does not."""
+    """Wait until the server says where it listens. Raise RuntimeError if it ends."""
     deadline = time.monotonic() + STARTING
     while True:
         # Without moving the position at which the server writes.

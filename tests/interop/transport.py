@@ -1,6 +1,7 @@
 """Ways to a server: a transport for the official SDK's Client, and a bare socket."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from mcp.client._transport import TransportStreams
 from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 __all__ = ["Peer", "open_peer", "websocket_client"]
 
@@ -126,10 +128,11 @@ class Peer:
         return result
 
     async def close_code(self) -> int:
-        """Read until the server closes, and return with which code."""
+        """Read until the connection is closed, and return with which code."""
         async with asyncio.timeout(PATIENCE):
-            async for _ in self.socket:
-                pass
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await self.socket.recv()
         code = self.socket.close_code
         assert code is not None
         return code
