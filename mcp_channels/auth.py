@@ -127,9 +127,10 @@ def _is_known(origin: str, host: str, scheme: str) -> bool:
 
 
 def _split_origin(origin: str) -> tuple[str, str, str] | None:
-    """Return scheme, host and port; None for "null" and what is no origin."""
+    """Return scheme, host and port, in lower case; None for "null" and what is no
+    origin."""
     try:
-        parts = urlsplit(origin.lower())
+        parts = urlsplit(origin)
         port = parts.port
     except ValueError:
         return None

@@ -140,6 +140,11 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
             dispatcher.close(1009, f"A frame may have {self._max_bytes} bytes")
         else:
             dispatcher.receive(text)
+            if dispatcher.connection.has_frames:
+                # Waiting for a frame that has arrived already switches no task: the
+                # answers to a long row of frames would pile up here, as if the client
+                # read too slowly.
+                await asyncio.sleep(0)
 
     async def websocket_disconnect(self, message: WebSocketDisconnectEvent) -> None:
         """End; what is in flight is cancelled."""
@@ -159,6 +164,24 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         if self.registry.needs_permissions:
             return await get_workers(settings.SYNC_THREADS).run(find)
         return find()
+
+    async def close(
+        self, code: int | bool | None = None, reason: str | None = None
+    ) -> None:
+        """
+        Close the socket with this code, whatever the server.
+
+        Daphne refuses the codes of RFC 6455 but 1000; where it cannot be helped, the
+        code is 3000 more, as in 4003 for 1003.
+        """
+        is_open = self.dispatcher is not None  # else it is an HTTP status
+        if not is_open or not isinstance(code, int) or not 1000 < code < 3000:
+            await super().close(code, reason)
+        elif not _close_at_daphne(self.base_send, code, reason or ""):
+            try:
+                await super().close(code, reason)
+            except Exception:
+                await super().close(3000 + code, reason)
 
     def _send_frame(self, text: str) -> Awaitable[None]:
         self._last_frame = monotonic()
@@ -197,6 +220,19 @@ async def refuse(scope: Any, send: ASGISendCallable, refused: Refused) -> None:
     body = refused.reason.encode()
     end: Any = {"type": "websocket.http.response.body", "body": body}
     await send(end)
+
+
+def _close_at_daphne(send: ASGISendCallable, code: int, reason: str) -> bool:
+    """Send a close frame past Daphne; False when `send` is not Daphne's own."""
+    # Daphne hands a code to autobahn's sendClose(), which takes from an application
+    # only 1000 and 3000 to 4999, and raises for others. What it then uses itself takes
+    # any. `send` is a partial of a method of Daphne's, with its protocol.
+    protocol = next(iter(getattr(send, "args", ())), None)
+    send_close_frame = getattr(protocol, "sendCloseFrame", None)
+    if send_close_frame is None:
+        return False
+    send_close_frame(code=code, reasonUtf8=reason.encode())
+    return True
 
 
 def _is_longer(text: str, limit: int) -> bool:

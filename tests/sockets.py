@@ -45,12 +45,13 @@ class Socket:
         self.reading = asyncio.Event()
         self.reading.set()
         self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._arrival = asyncio.Condition()
+        self._news = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self.task = asyncio.create_task(
             self.application(self.scope, self._inbox.get, self._send)
         )
+        self.task.add_done_callback(lambda task: self._news.set())
         return self
 
     async def __aexit__(
@@ -65,9 +66,8 @@ class Socket:
         self.task.cancel()
 
     async def _send(self, message: dict[str, Any]) -> None:
-        async with self._arrival:
-            self.sent.append(message)
-            self._arrival.notify_all()
+        self.sent.append(message)
+        self._news.set()
         await self.reading.wait()
 
     def put(self, type: str, **message: Any) -> None:
@@ -80,9 +80,15 @@ class Socket:
         self.put("websocket.receive", text=text)
 
     async def until(self, count: int) -> list[dict[str, Any]]:
-        """Wait until the application has sent so many messages; return all."""
-        async with asyncio.timeout(PATIENCE), self._arrival:
-            await self._arrival.wait_for(lambda: len(self.sent) >= count)
+        """Wait until the application has sent so many messages; return all. Raise what
+        the application raises, AssertionError when it ends before."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.sent) < count:
+                if self.task.done():
+                    self.task.result()
+                    raise AssertionError(f"It ended after {self.sent}")
+                self._news.clear()
+                await self._news.wait()
         return self.sent
 
     async def connect(self) -> dict[str, Any]:

@@ -1,11 +1,16 @@
 import asyncio
+import gc
 import json
 import threading
+import weakref
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
+from django.contrib.auth import alogin, get_user_model
 from django.contrib.auth.models import AbstractUser, Permission
+from django.contrib.sessions.backends.db import SessionStore
 from pytest_django.fixtures import Settings as DjangoSettings
 
 from mcp_channels import Context
@@ -37,6 +42,16 @@ def call(name: str, id: int = 1) -> dict[str, Any]:
     }
     params = {"name": name, "_meta": meta}
     return {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
+
+
+def initialize(id: int) -> dict[str, Any]:
+    """Return the request that shakes hands."""
+    params = {
+        "protocolVersion": "2025-03-26",
+        "capabilities": {},
+        "clientInfo": {"name": "old", "version": "1"},
+    }
+    return {"jsonrpc": "2.0", "id": id, "method": "initialize", "params": params}
 
 
 # Connecting
@@ -273,6 +288,99 @@ async def test_repeated_abuse_closes_only_the_abusers_socket(
     assert json.loads(other.sent[1]["text"])["result"] == {}
 
 
+async def test_long_row_of_frames_is_answered_as_it_comes(
+    settings: DjangoSettings,
+) -> None:
+    settings.MCP_CHANNELS = {"ALLOW_ANONYMOUS": True, "MAX_OUTBOX_FRAMES": 5}
+    async with Socket(serve()) as socket:
+        await socket.connect()
+        # All have arrived before the first is looked at.
+        for _ in range(100):
+            socket.put_frame(PING)
+        sent = await socket.until(101)
+
+    assert {message["type"] for message in sent[1:]} == {"websocket.send"}
+
+
+async def test_answers_wait_for_a_client_that_reads_slowly() -> None:
+    async with Socket(serve()) as socket:
+        await socket.connect()
+        socket.reading.clear()
+        socket.put_frame(PING)
+        await socket.until(2)
+        for id in (2, 3):
+            socket.put_frame({**PING, "id": id})
+        socket.reading.set()
+        sent = await socket.until(4)
+
+    assert [json.loads(message["text"])["id"] for message in sent[1:]] == [1, 2, 3]
+
+
+# Closing
+
+
+class Daphne:
+    """What Daphne is to a consumer: it takes few close codes, its protocol any."""
+
+    def __init__(self) -> None:
+        self.closed: list[Any] = []
+
+    def handle_reply(self, message: Any) -> None:
+        code = message.get("code")
+        if message["type"] == "websocket.close":
+            if code not in (None, 1000) and not 3000 <= code < 5000:
+                raise Exception(f"invalid close code {code}")
+            self.closed.append(code)
+
+    def sendCloseFrame(self, code: int, reasonUtf8: bytes) -> None:
+        self.closed.append((code, reasonUtf8))
+
+
+async def reply(protocol: Daphne, message: Any) -> None:
+    """Send as Daphne's Server.handle_reply, which it hands on as a partial."""
+    protocol.handle_reply(message)
+
+
+async def close_at_daphne(code: int | None, reason: str, *, is_wrapped: bool) -> Any:
+    """Let a consumer close an open socket of Daphne; return what came of it."""
+    daphne = Daphne()
+    send = partial(reply, daphne)
+    inbox: asyncio.Queue[Any] = asyncio.Queue()
+    inbox.put_nowait({"type": "websocket.connect"})
+
+    class Closing(MCPConsumer):
+        async def websocket_receive(self, message: Any) -> None:
+            await self.close(code, reason)
+
+    inbox.put_nowait({"type": "websocket.receive", "text": "x"})
+    inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
+
+    async def send_on(message: Any) -> None:
+        await send(message)
+
+    scope = {"type": "websocket", "headers": [(b"host", b"testserver")]}
+    await Closing()(scope, inbox.get, send_on if is_wrapped else send)
+    return daphne.closed
+
+
+@pytest.mark.parametrize(
+    ("code", "direct", "wrapped"),
+    [
+        (1003, (1003, b"why"), 4003),
+        (1013, (1013, b"why"), 4013),
+        (1000, 1000, 1000),
+        (None, None, None),
+        (3000, 3000, 3000),
+        (4001, 4001, 4001),
+    ],
+)
+async def test_daphne_closes_with_any_code(
+    code: int | None, direct: Any, wrapped: int | None
+) -> None:
+    assert await close_at_daphne(code, "why", is_wrapped=False) == [direct]
+    assert await close_at_daphne(code, "why", is_wrapped=True) == [wrapped]
+
+
 # Calls
 
 
@@ -428,15 +536,24 @@ async def test_connection_is_idle_from_the_last_answer_on(
         assert await closed_after(client) - answered_at >= timeout
 
 
-async def test_connection_that_ended_is_not_watched(settings: DjangoSettings) -> None:
-    settings.MCP_CHANNELS = {"ALLOW_ANONYMOUS": True, "IDLE_TIMEOUT": 0.01}
-    async with Socket(serve()) as socket:
-        await socket.connect()
-        socket.put("websocket.disconnect", code=1000)
-        await asyncio.wait_for(socket.task, PATIENCE)
-        await asyncio.sleep(0.03)
+async def test_connection_that_ended_is_not_kept_to_be_watched(
+    settings: DjangoSettings,
+) -> None:
+    consumers: list[weakref.ref[MCPConsumer]] = []
 
-    assert [message["type"] for message in socket.sent] == ["websocket.accept"]
+    class Counted(MCPConsumer):
+        async def websocket_connect(self, message: Any) -> None:
+            consumers.append(weakref.ref(self))
+            await super().websocket_connect(message)
+
+    settings.MCP_CHANNELS = {"ALLOW_ANONYMOUS": True, "IDLE_TIMEOUT": 3600}
+    async with MCPCommunicator(consumer=make_consumer(kind=Counted)) as client:
+        await client.request("server/discover")
+        assert consumers[0]() is not None
+    del client
+    gc.collect()
+
+    assert consumers[0]() is None
 
 
 # Users
@@ -495,6 +612,45 @@ async def test_users_of_one_process_see_what_each_may(
     )
 
 
+async def test_who_it_is_is_decided_when_the_client_connects(
+    users: dict[str, AbstractUser],
+) -> None:
+    async def whoami(context: Context) -> str:
+        return context.user.get_username()
+
+    session = SessionStore()
+    await session.asave()
+    request = SimpleNamespace(session=session, META={}, user=None)
+    await alogin(request, users["ada"], "django.contrib.auth.backends.ModelBackend")
+    await session.asave()
+    options: dict[str, Any] = {
+        "consumer": make_consumer(whoami),
+        "headers": [
+            (b"cookie", f"sessionid={session.session_key}".encode()),
+            (b"origin", b"http://testserver"),
+        ],
+    }
+    async with MCPCommunicator(**options) as before:
+        await session.aflush()
+        async with MCPCommunicator(**options) as after:
+            names = [await client.call_tool("whoami") for client in (before, after)]
+
+    assert [name["content"][0]["text"] for name in names] == ["ada", ""]
+
+
+async def test_what_is_seen_is_decided_when_the_client_connects(
+    users: dict[str, AbstractUser],
+) -> None:
+    consumer = make_consumer(hello, permission="auth.view_user")
+    async with MCPCommunicator(users["ada"], consumer=consumer) as before:
+        await users["ada"].user_permissions.aclear()
+        ada = await get_user_model().objects.aget(username="ada")
+        async with MCPCommunicator(ada, consumer=consumer) as after:
+            seen = [len(await client.list_tools()) for client in (before, after)]
+
+    assert seen == [1, 0]
+
+
 # Eras
 
 
@@ -515,17 +671,20 @@ async def test_both_eras_may_speak_on_one_connection() -> None:
 async def test_probe_leaves_the_handshake_open() -> None:
     async with MCPCommunicator(consumer=make_consumer(hello)) as client:
         await client.request("server/discover")
-        initialize = {
-            "protocolVersion": "2025-03-26",
-            "capabilities": {},
-            "clientInfo": {"name": "old", "version": "1"},
-        }
-        await client.send(
-            {"jsonrpc": "2.0", "id": 90, "method": "initialize", "params": initialize}
-        )
+        await client.send(initialize(id=90))
         answer = await client.answer_to(90)
 
     assert answer["protocolVersion"] == "2025-03-26"
+
+
+async def test_handshake_is_closed_to_a_modern_client() -> None:
+    async with MCPCommunicator(consumer=make_consumer(hello)) as client:
+        await client.call_tool("hello")
+        await client.send(initialize(id=90))
+        with pytest.raises(RequestFailed) as caught:
+            await client.answer_to(90)
+
+    assert caught.value.code == -32022
 
 
 # Bugs

@@ -63,5 +63,9 @@ def to_block(item: Any) -> Any:
 
 
 def to_text(text: str | Promise) -> str:
-    """Return `text` as a str and no kind of it, such as what a template renders."""
-    return str.__str__(str(text))
+    """
+    Return `text` as a str and no kind of it, such as what a template renders.
+
+    Raise ValueError when it has surrogates that stand alone.
+    """
+    return str(text).encode().decode()

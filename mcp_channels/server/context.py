@@ -20,6 +20,7 @@ from mcp_channels.protocol.types import (
     LoggingLevel,
     Root,
 )
+from mcp_channels.server.blocks import to_text
 from mcp_channels.server.concurrency import Workers
 from mcp_channels.server.interaction import (
     Elicit,
@@ -167,7 +168,7 @@ class Context:
             self.request,
             _check_number(progress),
             None if total is None else _check_number(total),
-            None if message is None else _check_text(message),
+            None if message is None else to_text(message),
         )
 
     def log(self, level: LoggingLevel, data: Any, logger: str | None = None) -> None:
@@ -187,7 +188,7 @@ class Context:
             self.request,
             level,
             Raw(encode_value(data)),
-            None if logger is None else _check_text(logger),
+            None if logger is None else to_text(logger),
         )
 
     # Questions to the client. In asynchronous functions use those that begin with an a.
@@ -285,9 +286,3 @@ def _check_number(value: float) -> float:
     if not math.isfinite(number):
         raise ValueError("Progress and total must be finite numbers.")
     return number
-
-
-def _check_text(value: object) -> str:
-    """Return `value` as a str and no kind of it, a lazy translation translated. Raise
-    ValueError when it has surrogates that stand alone."""
-    return str(value).encode().decode()

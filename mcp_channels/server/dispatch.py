@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent import futures
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from msgspec import Struct
@@ -81,7 +82,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 # than the loop can take them; progress and logs may be lost, memory may not.
 _MOST_POSTED: Final = 1_000
 
-# Seconds that cancelled requests get to clean up when their connection is gone.
+# Seconds that a peer gets to read what is due before its connection is closed, and that
+# cancelled requests get to clean up when it is gone.
 _CLOSING_GRACE: Final = 1.0
 
 # A task needs a strong reference until it is done, also when its connection is gone.
@@ -135,12 +137,14 @@ class Dispatcher:
         self._initialized = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._tasks: dict[Request, asyncio.Task[None]] = {}  # whose handler runs
-        # All tasks: the loop keeps only weak references.
-        self._alive = set[asyncio.Task[None]]()
+        # The requests that are worked on, each with its one task; with none while that
+        # starts. The loop keeps only weak references.
+        self._tasks: dict[Request, list[asyncio.Task[None]]] = {}
+        self._chores = set[asyncio.Task[None]]()
         self._deadlines: dict[Request, tuple[float, Struct | ProtocolError]] = {}
         self._timer: asyncio.TimerHandle | None = None  # for the first of them
-        self._is_draining = False
+        self._drainer: asyncio.Task[Any] | None = None  # who sends at the moment
+        self._finisher: asyncio.Task[None] | None = None
         self._is_closing = False
         self._posted: deque[tuple[Callable[..., bool], tuple[Any, ...]]] = deque(
             maxlen=_MOST_POSTED
@@ -156,6 +160,7 @@ class Dispatcher:
             if isinstance(event, Request):
                 self._start(event)
             elif isinstance(event, Cancelled):
+                self._deadlines.pop(event.request, None)
                 self._stop(event.request)
             elif isinstance(event, Response):
                 _, answer = self._questions.pop(event.id)
@@ -185,13 +190,17 @@ class Dispatcher:
             answer.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        tasks = list(self._alive)
-        for task in tasks:
+        left = {task for tasks in self._tasks.values() for task in tasks}
+        for request in list(self._tasks):
+            self._stop(request)
+        for task in filter(None, (self._drainer, self._finisher, *self._chores)):
             task.cancel()
+            left.add(task)
+        for task in left:
             _LEFT_BEHIND.add(task)
             task.add_done_callback(_LEFT_BEHIND.discard)
-        if tasks:
-            await asyncio.wait(tasks, timeout=_CLOSING_GRACE)
+        if left:
+            await asyncio.wait(left, timeout=_CLOSING_GRACE)
 
     # What a request may ask of its session
 
@@ -302,10 +311,9 @@ class Dispatcher:
                 ),
             )
             return
-        task = self.do(self._run(request))
-        # Not if it only waits for its answer to be sent.
-        if task is not None and self.connection.is_open(request):
-            self._tasks[request] = task
+        tasks: list[asyncio.Task[None]] = []
+        self._tasks[request] = tasks
+        tasks.append(self._start_task(self._run(request)))
 
     async def _run(self, request: Request) -> None:
         connection = self.connection
@@ -318,15 +326,15 @@ class Dispatcher:
             connection.send_result(request, await self._handle(handler, context))
         except ProtocolError as exc:
             connection.send_error(request, exc)
-        except asyncio.CancelledError:
-            # Still open: nobody but the handler itself can have raised it.
-            connection.send_error(request, InternalError())
-            self.wake()
-            raise
         except (Exception, SystemExit):
             # Its text may hold anything; the peer learns that it failed.
             logger.exception("%s failed", request.method)
             connection.send_error(request, InternalError())
+        except BaseException:
+            # Cancelled: if it is still open, by nobody but the handler itself.
+            connection.send_error(request, InternalError())
+            self.wake()
+            raise
         finally:
             self._tasks.pop(request, None)
             self._deadlines.pop(request, None)
@@ -347,8 +355,7 @@ class Dispatcher:
                 await context.interaction.ask_live(exc)
 
     def _stop(self, request: Request) -> None:
-        task = self._tasks.get(request)
-        if task is not None:
+        for task in self._tasks.get(request, ()):
             # It may not have begun, and then never does.
             task.add_done_callback(lambda _: self._tasks.pop(request, None))
             task.cancel()
@@ -405,24 +412,24 @@ class Dispatcher:
         if closing is not None:
             if not self._is_closing:
                 self._is_closing = True
-                self.do(self._finish(closing))
-        elif self.connection.has_frames and not self._is_draining:
-            self.do(self._drain())
+                self._finisher = self._start_task(self._finish(closing))
+        elif self.connection.has_frames and self._drainer is None:
+            self._start_task(self._drain())
 
-    def do(self, chore: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        """Start a task, and return it unless it is done already."""
-        task = asyncio.Task(chore, loop=self.loop, **_START)
-        if task.done():
-            return None
-        self._alive.add(task)
-        task.add_done_callback(self._alive.discard)
-        return task
+    def do(self, chore: Coroutine[Any, Any, None]) -> None:
+        """Run `chore` beside the requests, until the channel is gone."""
+        task = self._start_task(chore)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    def _start_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.Task(coroutine, loop=self.loop, **_START)
 
     async def _drain(self) -> None:
         """Send what is in the outbox, unless somebody is at it already."""
-        if self._is_draining:
+        if self._drainer is not None:
             return
-        self._is_draining = True
+        self._drainer = asyncio.current_task()
         try:
             while (frame := self.connection.next_frame()) is not None:
                 await self._send(frame)
@@ -432,12 +439,15 @@ class Dispatcher:
             logger.debug("Frame not sent: %r", exc)
             self.connection.abandon()
         finally:
-            self._is_draining = False
+            self._drainer = None
 
     async def _finish(self, closing: Closing) -> None:
         """Close the channel, after what is due if the peer takes it."""
-        # A drain that is stuck is why the channel is closed: do not wait for it.
-        await self._drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSING_GRACE):
+                if self._drainer is not None:
+                    await asyncio.wait({self._drainer})
+                await self._drain()
         try:
             await self._close(closing.code, closing.reason)
         except Exception as exc:

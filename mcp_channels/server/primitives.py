@@ -73,7 +73,7 @@ class Primitive:
                 f"{self.label}: a generator cannot be a {self.kind}. Return a list, "
                 f"and tell of the way with Context.progress()."
             )
-        docstring = docstring_parser.parse(inspect.getdoc(function) or "")
+        docstring = _parse_docstring(inspect.getdoc(function) or "")
         self.description = (docstring.description or "").strip() or None
         self.parameter_descriptions: Mapping[str, str] = {
             parameter.arg_name: parameter.description
@@ -123,6 +123,16 @@ class Primitive:
 
     def _call(self, keywords: dict[str, Any]) -> Any:
         return self.function(**keywords)
+
+
+def _parse_docstring(text: str) -> docstring_parser.Docstring:
+    try:
+        return docstring_parser.parse(text)
+    except Exception:
+        # The parsers of other styles than its own may stumble over it anyhow.
+        docstring = docstring_parser.Docstring()
+        docstring.long_description = text
+        return docstring
 
 
 def or_unset(value: Any) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import inspect
 import json
 import random
 import re
@@ -10,12 +11,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import daphne.server
 import pytest
+import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.interop.servers import KINDS, Kind, Server, serve
 from tests.interop.transport import PATIENCE, Peer, open_peer
+from tests.sockets import Socket
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/websocket.md").read_text()
 
@@ -93,6 +97,14 @@ async def test_subprotocol_is_chosen_as_the_page_says(
     assert await offer(server, offered) == chosen
 
 
+async def test_revision_of_a_subprotocol_binds_nobody(server: Server) -> None:
+    offered = ["mcp.version.2025-06-18"]
+    async with open_peer(server.url(), subprotocols=offered) as peer:
+        peer.revision = "2025-03-26"
+
+        assert (await peer.initialize())["protocolVersion"] == "2025-03-26"
+
+
 # Refusals
 
 REFUSALS: dict[str, list[dict[str, Any]]] = {
@@ -157,6 +169,48 @@ async def test_root_path_is_told_by_the_server(odd_server: Server) -> None:
     # As a proxy passes it on that takes the root path off.
     async with open_peer(odd_server.url("/ws")) as peer:
         assert await peer.request("server/discover")
+
+
+# Frames
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [("", -32700), ("no JSON", -32700), ("5", -32600), ('{"method": "x"}', -32600)],
+)
+async def test_frame_that_is_no_message_is_answered(
+    server: Server, frame: str, code: int
+) -> None:
+    async with open_peer(server.url()) as peer:
+        await peer.send('{"id": 1}')  # a broken answer, as good as no frame
+        await peer.send(frame)
+        refused = await peer.receive()
+        stayed = await peer.request("server/discover")
+
+    assert refused["error"]["code"] == code
+    assert code != -32700 or refused["id"] is None
+    assert stayed
+
+
+@pytest.mark.parametrize(
+    ("revision", "method"),
+    [("2025-06-18", "resources/subscribe"), ("2026-07-28", "subscriptions/listen")],
+)
+async def test_subscriptions_are_not_there_yet(
+    server: Server, revision: str, method: str
+) -> None:
+    async with open_peer(server.url(), revision) as peer:
+        answer = await peer.answer(await peer.ask(method, uri="shop://orders"))
+
+    assert answer["error"]["code"] == -32601
+
+
+def test_servers_send_pings_by_themselves() -> None:
+    for kind, interval in (
+        (uvicorn.Config, "ws_ping_interval"),
+        (daphne.server.Server, "ping_interval"),
+    ):
+        assert inspect.signature(kind).parameters[interval].default == 20
 
 
 # Closing
@@ -233,12 +287,28 @@ async def test_idle_connection_is_closed(odd_server: Server) -> None:
     assert await close_1000(odd_server) == 1000
 
 
+async def test_pings_do_not_keep_an_idle_connection(odd_server: Server) -> None:
+    async def ping(peer: Peer) -> None:
+        while True:
+            await (await peer.socket.ping())
+            await asyncio.sleep(0.1)
+
+    async with open_peer(odd_server.url()) as peer:
+        pings = asyncio.create_task(ping(peer))
+        code = await peer.close_code()
+        with contextlib.suppress(ConnectionClosed, asyncio.CancelledError):
+            pings.cancel()
+            await pings
+
+    assert code == 1000
+
+
 @pytest.mark.parametrize("server", ["uvicorn"], indirect=True)
 async def test_client_that_reads_too_slowly_is_closed(server: Server) -> None:
     assert await close_1013(server) == 1013
 
 
-@pytest.mark.parametrize("code", ["1008", "1009", "1011"])
+@pytest.mark.parametrize("code", ["1003", "1008", "1009", "1011"])
 async def test_code_is_a_private_one_where_daphne_cannot_be_helped(
     server: Server, code: str
 ) -> None:
@@ -351,6 +421,20 @@ async def test_worker_survives_any_frames(odd_server: Server) -> None:
 
         assert await calls > 0
     assert odd_server.process.poll() is None
+
+
+# A consumer of a site's own
+
+
+@pytest.mark.usefixtures("transactional_db")
+async def test_consumer_of_the_page_is_served() -> None:
+    (source,) = re.findall(r"```python\n(from channels\..*?)```", PAGE, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(source, names)
+    async with Socket(names["websocket"], "/agents/") as socket:
+        accepted = await socket.connect()
+
+    assert accepted["type"] == "websocket.accept"
 
 
 # Again

@@ -258,11 +258,13 @@ def test_outbox_without_limits_is_never_full() -> None:
 
 
 def test_abandoned_outbox_has_its_room_again() -> None:
-    connection = Connection(Limits(max_outbox_bytes=SIZE))
+    connection = Connection(Limits(max_outbox_bytes=SIZE + 1))
     connection._put(FRAMES[0])
     connection.abandon()
 
     assert connection._put_notice(FRAMES[1])
+    assert connection._put_notice(FRAMES[2])
+    assert not connection._put_notice(FRAMES[3])
 
 
 # Closing

@@ -317,7 +317,13 @@ def test_wide_is_not_deep() -> None:
     assert request(text, max_depth=3).id == 1
 
 
-@pytest.mark.parametrize("depth", [501, 600, 900, 990, 1_000, 100_000])
+def test_greatest_depth_can_be_read() -> None:
+    text = f'{{"jsonrpc":"2.0","id":1,"method":"m","params":{nested(499)}}}'
+
+    assert request(text, max_depth=10**9).id == 1
+
+
+@pytest.mark.parametrize("depth", [500, 600, 900, 990, 1_000, 100_000])
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 def test_no_limit_goes_beyond_what_can_be_read_again(opening: str, depth: int) -> None:
     closing = "]" if opening == "[" else "}"

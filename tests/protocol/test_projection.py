@@ -351,8 +351,10 @@ def test_projected_result_leaves_the_original_as_it_was() -> None:
 def output_schema(schema: dict[str, Any], revision: Revision) -> Any:
     """The output schema that is sent, UNSET when there is none."""
     tool = types.Tool("t", {"type": "object"}, output_schema=schema)
+    sent = wire(project(tool, revision))
 
-    return wire(project(tool, revision)).get("outputSchema", UNSET)
+    assert tool.output_schema is schema
+    return sent.get("outputSchema", UNSET)
 
 
 @pytest.mark.parametrize("revision", Revision)
