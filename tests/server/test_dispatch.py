@@ -13,10 +13,11 @@ from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone, translation
 
 from mcp_channels.protocol.connection import Limits
+from mcp_channels.protocol.description import ServerDescription
 from mcp_channels.protocol.errors import InvalidParams
-from mcp_channels.protocol.server import ServerDescription
 from mcp_channels.protocol.types import Implementation, ListToolsResult
 from mcp_channels.server import dispatch
+from mcp_channels.server.catalogue import Catalogue
 from mcp_channels.server.concurrency import Workers, get_workers
 from mcp_channels.server.context import Context
 from mcp_channels.server.dispatch import Dispatcher
@@ -64,12 +65,16 @@ class Channel:
             limits=limits or Limits(),
             identity=identity,
             catalogue=registry.catalogue_for(identity, page_size=10),
+            find_catalogue=self._find_catalogue,
             workers=workers or get_workers(8),
             send=self._send,
             close=self._close,
             call_timeout=call_timeout,
+            interaction_timeout=None,
             max_in_flight=max_in_flight,
+            max_subscriptions=None,
         )
+        self._registry, self._identity = registry, identity
         self.sent: list[Any] = []
         self.closed: list[tuple[int, str]] = []
         self.reading = asyncio.Event()
@@ -77,6 +82,9 @@ class Channel:
         self.error: Exception | None = None  # raised by whoever writes
         self.sending = 0  # how many send at the moment
         self.most_sending = 0
+
+    async def _find_catalogue(self) -> Catalogue:
+        return self._registry.catalogue_for(self._identity, page_size=10)
 
     async def _send(self, text: str) -> None:
         if self.error is not None:

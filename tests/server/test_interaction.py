@@ -823,13 +823,12 @@ async def test_form_is_asked_in_the_words_of_2025_06_18() -> None:
             "properties": {
                 "color": {
                     "type": "string",
-                    "title": "Color",
                     "enum": ["r", "b"],
                     "enumNames": ["Red", "Blue"],
                 },
-                "count": {"type": "integer", "title": "Count"},
-                "gift": {"type": "boolean", "title": "Gift", "default": True},
-                "name": {"type": "string", "title": "Name"},
+                "count": {"type": "integer"},
+                "gift": {"type": "boolean", "default": True},
+                "name": {"type": "string"},
             },
             "required": ["color", "count", "name"],
         },
