@@ -1,10 +1,12 @@
+import asyncio
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.utils import translation
@@ -19,6 +21,7 @@ from mcp_channels.protocol.envelope import (
     LOG_LEVEL,
     PROTOCOL_VERSION,
 )
+from mcp_channels.protocol.methods import CallToolRequestParams
 from mcp_channels.protocol.server import ServerConnection, ServerDescription
 from mcp_channels.protocol.types import (
     LOGGING_LEVELS,
@@ -31,6 +34,13 @@ from mcp_channels.protocol.types import (
 from mcp_channels.server.catalogue import Catalogue
 from mcp_channels.server.concurrency import get_workers
 from mcp_channels.server.context import Context
+from mcp_channels.server.interaction import (
+    Elicit,
+    ElicitURL,
+    ListRoots,
+    Question,
+    Sample,
+)
 from mcp_channels.server.permissions import Identity
 
 LATER = gettext_lazy("Yes")  # in German: Ja
@@ -53,6 +63,9 @@ class FakeSession:
         self, seconds: float | None, request: Request, answer: Struct
     ) -> None:
         raise AssertionError("nothing here takes time")
+
+    def wait_for(self, answer: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(answer)
 
     def frames(self) -> list[Any]:
         """Take the params of all that was sent."""
@@ -318,3 +331,101 @@ def test_nothing_is_sent_for_a_request_that_was_answered() -> None:
 
     assert session.sent == [False, False]
     assert session.frames() == []
+
+
+# Questions
+
+
+class FakeInteraction:
+    """Answers every question with its key, and keeps the book."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Question[Any], bool]] = []
+
+    def next_key(self) -> str:
+        return "next"
+
+    async def ask(
+        self, questions: Mapping[str, Question[Any]], *, may_wait: bool
+    ) -> dict[str, str]:
+        self.asked += [(question, may_wait) for question in questions.values()]
+        return {key: f"answer to {key}" for key in questions}
+
+
+class Form(Struct):
+    agreed: bool
+
+
+QUESTIONS: list[tuple[str, Any, dict[str, Any], type]] = [
+    ("elicit", ("Sure?", Form), {}, Elicit),
+    ("elicit_url", ("Sign in", "https://example.com/"), {}, ElicitURL),
+    ("sample", ("Go on",), {"max_tokens": 5, "temperature": 0.5}, Sample),
+    ("list_roots", (), {}, ListRoots),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "options", "kind"), QUESTIONS)
+@pytest.mark.parametrize(("given", "key"), [({}, "next"), ({"key": "mine"}, "mine")])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_question_is_asked(
+    name: str,
+    arguments: Any,
+    options: dict[str, Any],
+    kind: type,
+    given: dict[str, str],
+    key: str,
+    is_async: bool,
+) -> None:
+    context, _ = make_context()
+    interaction: Any = FakeInteraction()
+    context._interaction = interaction
+    method = getattr(context, f"a{name}" if is_async else name)
+    answer = method(*arguments, **options, **given)
+    if is_async:
+        answer = asyncio.run(answer)
+    ((question, may_wait),) = interaction.asked
+
+    assert answer == (None if kind is ElicitURL else f"answer to {key}")
+    assert type(question) is kind
+    # A thread, and its transaction, do not wait for a person.
+    assert may_wait is is_async
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_several_questions_are_asked_at_once(is_async: bool) -> None:
+    context, _ = make_context()
+    interaction: Any = FakeInteraction()
+    context._interaction = interaction
+    questions = {"a": ListRoots(), "b": Elicit("Sure?", Form)}
+    answers = (
+        asyncio.run(context.aask(questions)) if is_async else context.ask(questions)
+    )
+
+    assert answers == {"a": "answer to a", "b": "answer to b"}
+    assert [question for question, _ in interaction.asked] == [*questions.values()]
+
+
+def test_request_has_one_interaction() -> None:
+    context, _ = make_context()
+
+    assert context.interaction is context.interaction
+
+
+@pytest.mark.parametrize(
+    ("params", "has_answers"),
+    [
+        ({}, False),
+        ({"inputResponses": {}}, False),
+        ({"inputResponses": {"a": {}}}, True),
+        ({"requestState": "signed"}, True),
+    ],
+)
+def test_request_that_came_again_has_answers(
+    params: dict[str, Any], has_answers: bool
+) -> None:
+    context, _ = make_context()
+    context.request.params = msgspec.convert(
+        {"name": "count", **params}, CallToolRequestParams
+    )
+
+    assert context.has_answers is has_answers

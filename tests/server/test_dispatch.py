@@ -37,6 +37,11 @@ async def until(is_true: Callable[[], Any]) -> None:
             await asyncio.sleep(0.001)
 
 
+def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Return what the package has logged: what asyncio says may be of other tests."""
+    return [record for record in caplog.records if record.name == "mcp_channels"]
+
+
 class Channel:
     """
     A dispatcher and the client's end of its channel.
@@ -736,7 +741,7 @@ async def test_call_that_takes_too_long_is_answered_once(
     assert [answer["id"] for answer in answers] == [1, 2]
     assert answers[0]["result"]["isError"] is True
     assert text_of(answers[0]) == "Tool 'wait' did not finish in time."
-    assert [record.getMessage() for record in caplog.records] == [
+    assert [record.getMessage() for record in logged(caplog)] == [
         "tools/call did not finish in time"
     ]
 
@@ -851,7 +856,7 @@ async def test_call_that_ends_in_time_is_answered_once(
 
     assert [text_of(answer) for answer in answers] == ["pong", "pong"]
     assert channel.dispatcher._timer is None
-    assert caplog.records == []
+    assert logged(caplog) == []
 
 
 async def test_cancelled_call_has_no_deadline(connect: MakeChannel, gate: Gate) -> None:
@@ -1131,7 +1136,7 @@ async def test_failing_socket_ends_in_silence(
 
     assert channel.sent == []
     assert not channel.dispatcher.connection.has_frames
-    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
+    assert [record for record in logged(caplog) if record.levelno > logging.DEBUG] == []
 
 
 # Closing

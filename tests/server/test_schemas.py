@@ -50,6 +50,7 @@ from mcp_channels.server.schemas import (
     ArgumentsError,
     Returned,
     check_content,
+    convert_value,
     encode_value,
 )
 
@@ -1465,6 +1466,27 @@ def test_result_that_the_wire_does_not_know_is_none(result: CallToolResult) -> N
 )
 def test_value_is_encoded(value: Any, encoded: str) -> None:
     assert encode_value(value) == encoded.encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "strict", "converted"),
+    [
+        (5, int, True, 5),
+        ("5", int, False, 5),
+        ("2024-02-29", date, True, date(2024, 2, 29)),
+        ({"value": 1}, Node, True, Node(1)),
+        ({"count": 1}, Inner, True, Inner(count=1)),
+    ],
+)
+def test_value_is_converted(
+    value: Any, kind: Any, strict: bool, converted: Any
+) -> None:
+    assert convert_value(value, kind, strict=strict) == converted
+
+
+def test_value_that_does_not_fit_is_not_converted() -> None:
+    with pytest.raises(ValidationError, match="Expected `int`, got `str`"):
+        convert_value("5", int)
 
 
 @pytest.mark.parametrize("value", [object(), {"a": {1: object()}}, UNSET])

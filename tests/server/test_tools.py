@@ -29,6 +29,7 @@ from mcp_channels.protocol.content import (
 from mcp_channels.protocol.errors import InvalidParams, ProtocolError
 from mcp_channels.protocol.types import CallToolResult, ToolAnnotations
 from mcp_channels.server.context import Context
+from mcp_channels.server.interaction import ClientRefused, Declined
 from mcp_channels.server.tools import Tool, ToolError
 from mcp_channels.testing import MCPCommunicator, RequestFailed
 from tests.sockets import Socket, make_consumer
@@ -38,6 +39,11 @@ SECRET = "SELECT password FROM /srv/site/db.sqlite3"
 
 
 def nothing() -> None: ...
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Return what the package has logged: what asyncio says may be of other tests."""
+    return [record for record in caplog.records if record.name == "mcp_channels"]
 
 
 async def call(
@@ -774,7 +780,7 @@ async def test_tool_error_is_shown_to_the_model(
     function: Any = pay_async if is_async else pay
 
     assert await call(function) == failed("The order is already paid.")
-    assert caplog.records == []
+    assert logged(caplog) == []
 
 
 async def test_tool_error_may_show_more() -> None:
@@ -831,11 +837,10 @@ async def test_unexpected_exception_is_logged_and_never_shown(
 
     function: Any = pay_async if is_async else pay
     result = await call(function)
-    (record,) = caplog.records
+    (record,) = logged(caplog)
 
     assert result == failed(f"Tool '{function.__name__}' failed.")
     assert record.levelno == logging.ERROR
-    assert record.name == "mcp_channels"
     assert SECRET in caplog.text
     assert "raise kind(SECRET)" in caplog.text
 
@@ -857,7 +862,7 @@ async def test_protocol_error_passes_through(
     assert failure.value.code == -32000
     assert failure.value.message == "Pay first"
     assert failure.value.data == {"url": "https://a"}
-    assert caplog.records == []
+    assert logged(caplog) == []
 
 
 async def test_protocol_error_of_a_kind_keeps_its_code() -> None:
@@ -866,6 +871,23 @@ async def test_protocol_error_of_a_kind_keeps_its_code() -> None:
 
     with pytest.raises(RequestFailed, match="-32602: No such order"):
         await call(pay)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ClientRefused("Nobody answers."), "Nobody answers."),
+        (Declined("decline"), "The user declined."),
+    ],
+)
+async def test_refusal_of_the_client_is_told_to_the_model(
+    error: ClientRefused, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def pay() -> None:
+        raise error
+
+    assert await call(pay) == failed(text)
+    assert logged(caplog) == []
 
 
 @pytest.mark.parametrize("is_async", [False, True])
