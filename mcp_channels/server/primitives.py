@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final, TypeVar
 
 import docstring_parser
@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from msgspec import UNSET
 
 from mcp_channels.server.context import Context, current_context
+from mcp_channels.server.permissions import Permission
 from mcp_channels.server.schemas import encode_value
 
 __all__ = ["Primitive", "or_unset"]
@@ -24,7 +25,8 @@ class Primitive:
     """
     A function that is offered under a name, None for its own.
 
-    `permission` is a Django permission, "app_label.codename"; the primitive does not
+    `permission` is a Django permission, "app_label.codename", or several that are all
+    needed, or a function that takes an Identity and decides; the primitive does not
     exist for a client without it. `timeout` is in seconds, None for the setting.
     `atomic` wraps a synchronous function in a transaction, None for ATOMIC_REQUESTS.
     Raise ImproperlyConfigured when it cannot be offered.
@@ -38,7 +40,7 @@ class Primitive:
         function: Callable[..., Any],
         *,
         name: str | None,
-        permission: str | None,
+        permission: Permission | Iterable[str] | None,
         timeout: float | None,
         atomic: bool | None,
     ) -> None:
@@ -48,15 +50,10 @@ class Primitive:
             )
         self.function = function
         self.name = function.__name__ if name is None else name
-        self.permission = permission
+        self.permission = self._to_permission(permission)
         self.timeout = timeout
         self.atomic = atomic
         self.is_async = inspect.iscoroutinefunction(function)
-        if permission is not None and not _PERMISSION.fullmatch(permission):
-            raise ImproperlyConfigured(
-                f"{self.label}: permission {permission!r} is invalid: use "
-                f"'app_label.codename'."
-            )
         if timeout is not None and not timeout > 0:  # NaN is neither
             raise ImproperlyConfigured(
                 f"{self.label}: timeout must be more than 0 seconds."
@@ -120,6 +117,30 @@ class Primitive:
             return msgspec.json.decode(encode_value(definition), type=type(definition))
         except (TypeError, ValueError, msgspec.ValidationError) as exc:
             raise ImproperlyConfigured(f"{self.label}: {exc}") from exc
+
+    def _to_permission(
+        self, permission: Permission | Iterable[str] | None
+    ) -> Permission | None:
+        if inspect.iscoroutinefunction(permission):
+            raise ImproperlyConfigured(
+                f"{self.label}: a permission is asked in a thread, and cannot be an "
+                f"asynchronous function."
+            )
+        if permission is None or callable(permission):
+            return permission
+        names = (permission,) if isinstance(permission, str) else tuple(permission)
+        for name in names:
+            if not _PERMISSION.fullmatch(name):
+                raise ImproperlyConfigured(
+                    f"{self.label}: permission {name!r} is invalid: use "
+                    f"'app_label.codename', several of them, or a function that "
+                    f"takes an Identity."
+                )
+        if not names:
+            raise ImproperlyConfigured(
+                f"{self.label}: no permission is not the same as None: say which."
+            )
+        return permission if isinstance(permission, str) else names
 
     def _call(self, keywords: dict[str, Any]) -> Any:
         return self.function(**keywords)

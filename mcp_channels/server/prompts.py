@@ -7,7 +7,7 @@ server/prompts.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +24,7 @@ from mcp_channels.server.blocks import to_block
 from mcp_channels.server.completion import Completer, Source, make_completers
 from mcp_channels.server.context import Context
 from mcp_channels.server.interaction import ClientRefused
+from mcp_channels.server.permissions import Permission
 from mcp_channels.server.primitives import Primitive, or_unset
 from mcp_channels.server.schemas import (
     convert_value,
@@ -59,7 +60,7 @@ class Prompt(Primitive):
         icons: list[Icon] | None = None,
         meta: dict[str, Any] | None = None,
         complete: Mapping[str, Source] | None = None,
-        permission: str | None = None,
+        permission: Permission | Iterable[str] | None = None,
         timeout: float | None = None,
         atomic: bool | None = None,
     ) -> None:

@@ -82,7 +82,7 @@ class Registry:
     def capabilities(self) -> ServerCapabilities:
         """What a server with this registry can say it offers."""
         # The same for all, so that it tells nobody of primitives that are hidden.
-        kinds = {kind for kind, _ in self._primitives}
+        kinds = {primitive.kind for primitive in self.primitives}
         capabilities = ServerCapabilities(logging={})
         if Tool.kind in kinds:
             capabilities.tools = ToolsCapability(list_changed=True)

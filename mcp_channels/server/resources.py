@@ -44,6 +44,7 @@ from mcp_channels.server.completion import Completer, Source, make_completers
 from mcp_channels.server.context import Context
 from mcp_channels.server.interaction import ClientRefused
 from mcp_channels.server.pagination import decode_cursor, encode_cursor
+from mcp_channels.server.permissions import Permission
 from mcp_channels.server.primitives import Primitive, or_unset
 from mcp_channels.server.schemas import (
     convert_value,
@@ -89,7 +90,7 @@ class _Readable(Primitive):
         mime_type: str | None = None,
         ttl: float | None = None,
         cache_scope: Literal["public", "private"] | None = None,
-        permission: str | None = None,
+        permission: Permission | Iterable[str] | None = None,
         timeout: float | None = None,
         atomic: bool | None = None,
     ) -> None:

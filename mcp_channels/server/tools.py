@@ -6,7 +6,7 @@ A Tool is compiled when it is registered; call_tool() only executes.
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -20,6 +20,7 @@ from mcp_channels.protocol.projection import SharedResult
 from mcp_channels.protocol.types import CallToolResult, ToolAnnotations
 from mcp_channels.server.context import Context
 from mcp_channels.server.interaction import ClientRefused
+from mcp_channels.server.permissions import Permission
 from mcp_channels.server.primitives import Primitive, or_unset
 from mcp_channels.server.schemas import (
     Arguments,
@@ -74,7 +75,7 @@ class Tool(Primitive):
         destructive: bool | None = None,
         idempotent: bool | None = None,
         open_world: bool | None = None,
-        permission: str | None = None,
+        permission: Permission | Iterable[str] | None = None,
         icons: list[Icon] | None = None,
         meta: dict[str, Any] | None = None,
         input_schema: dict[str, Any] | None = None,

@@ -16,6 +16,7 @@ from msgspec import UNSET
 from mcp_channels.protocol.types import Prompt
 from mcp_channels.server.concurrency import get_workers
 from mcp_channels.server.context import current_context
+from mcp_channels.server.permissions import Identity
 from mcp_channels.server.primitives import Primitive, or_unset
 
 CONTEXT: Any = SimpleNamespace(session=SimpleNamespace(workers=get_workers(4)))
@@ -93,6 +94,31 @@ def test_permission_that_django_does_not_have_is_refused(permission: str) -> Non
         make(cake, permission=permission)
 
     assert make(cake, permission="shop.view_order").permission == "shop.view_order"
+
+    with pytest.raises(ImproperlyConfigured, match="is invalid"):
+        make(cake, permission=["shop.view_order", permission])
+
+
+def test_several_permissions_are_a_permission() -> None:
+    assert make(cake, permission=["a.b", "c.d"]).permission == ("a.b", "c.d")
+
+    with pytest.raises(ImproperlyConfigured, match="say which"):
+        make(cake, permission=[])
+
+
+def test_function_is_a_permission() -> None:
+    def decide(identity: Identity) -> bool:
+        return True
+
+    assert make(cake, permission=decide).permission is decide
+
+
+def test_asynchronous_function_is_no_permission() -> None:
+    async def decide(identity: Identity) -> bool:
+        return True
+
+    with pytest.raises(ImproperlyConfigured, match="asked in a thread"):
+        make(cake, permission=decide)
 
 
 @pytest.mark.parametrize("timeout", [0, -1.5])
