@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mcp_channels.broadcast import publish
+    from mcp_channels.modeltools.changes import rows_changed
+    from mcp_channels.modeltools.options import ModelTools
+    from mcp_channels.modeltools.registration import register
     from mcp_channels.protocol.content import (
         Annotations,
         AudioContent,
@@ -73,6 +76,7 @@ __all__ = [
     "ListRoots",
     "ModelHint",
     "ModelPreferences",
+    "ModelTools",
     "PrimitivesChanged",
     "PromptMessage",
     "ProtocolError",
@@ -91,8 +95,10 @@ __all__ = [
     "ToolError",
     "prompt",
     "publish",
+    "register",
     "registry",
     "resource",
+    "rows_changed",
     "tool",
 ]
 
@@ -117,6 +123,7 @@ _MODULES = {
     "ListRoots": "server.interaction",
     "ModelHint": "protocol.elicitation",
     "ModelPreferences": "protocol.elicitation",
+    "ModelTools": "modeltools.options",
     "PrimitivesChanged": "server.subscriptions",
     "PromptMessage": "protocol.types",
     "ProtocolError": "protocol.errors",
@@ -135,8 +142,10 @@ _MODULES = {
     "ToolError": "server.tools",
     "prompt": "server.registry",
     "publish": "broadcast",
+    "register": "modeltools.registration",
     "registry": "server.registry",
     "resource": "server.registry",
+    "rows_changed": "modeltools.changes",
     "tool": "server.registry",
 }
 

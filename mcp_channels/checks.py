@@ -1,8 +1,9 @@
 """
 System checks: what is wrong with a site's configuration, before it runs.
 
-E001 MCP_CHANNELS is wrong. W001 a tool has no description. W002 anybody may call a tool
-that writes. W003 no server can speak WebSocket.
+E001 MCP_CHANNELS is wrong. E002 a ModelTools is wrong. W001 a tool has no description.
+W002 anybody may call a tool that writes. W003 no server can speak WebSocket. W004 a
+field that looks secret is exposed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from msgspec import UNSET
 
 from mcp_channels.conf import get_settings, problems
+from mcp_channels.modeltools.exposure import Exposure, looks_secret
 from mcp_channels.server.registry import registry
 from mcp_channels.server.tools import Tool
 
@@ -46,7 +48,32 @@ def check_registry(
     """Check what the site's code has registered."""
     if problems():
         return []
-    return list(_check_tools(registry.tools.values()))
+    return [
+        *_check_models(registry.exposures.values()),
+        *_check_tools(registry.tools.values()),
+    ]
+
+
+def _check_models(exposures: Iterable[Exposure]) -> Iterable[CheckMessage]:
+    for exposure in exposures:
+        kind = type(exposure.tools)
+        place = f"{kind.__module__}.{kind.__qualname__}"
+        for problem in exposure.problems:
+            yield Error(
+                f"{place}: {problem}",
+                hint="Nothing of the model is exposed until this is mended.",
+                obj=exposure.label,
+                id="mcp_channels.E002",
+            )
+        for path in exposure.allowlist.by_path:
+            if looks_secret(path):
+                yield Warning(
+                    f"{place}: the field {path!r} looks as if it held a secret.",
+                    hint="Take it out of the fields. Agents, and whoever reads along, "
+                    "see what is in it; where that is meant, silence this check.",
+                    obj=exposure.label,
+                    id="mcp_channels.W004",
+                )
 
 
 def _check_tools(tools: Iterable[Tool]) -> Iterable[CheckMessage]:

@@ -17,6 +17,7 @@ from asgiref.typing import (
     ASGIReceiveCallable,
     ASGISendCallable,
 )
+from django.core.exceptions import ImproperlyConfigured
 
 from mcp_channels.auth import Refused
 from mcp_channels.conf import get_settings
@@ -30,10 +31,13 @@ def application(consumer: type[MCPConsumer] = MCPConsumer) -> ASGI3Application:
     Return the ASGI application for WebSocket connections.
 
     It serves `consumer` at PATH, below the root path if there is one, and refuses every
-    other path with 404. Raise ImproperlyConfigured when MCP_CHANNELS is wrong: a server
-    does not run the system checks, and should not start.
+    other path with 404. Raise ImproperlyConfigured when MCP_CHANNELS or a ModelTools is
+    wrong: a server does not run the system checks, and should not start.
     """
     get_settings()
+    for exposure in consumer.registry.exposures.values():
+        if exposure.problems:
+            raise ImproperlyConfigured(f"{exposure.label}: {exposure.problems[0]}")
     serve = consumer.as_asgi()
 
     async def route(

@@ -13,6 +13,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "channels",
     "mcp_channels",
+    "tests.shop",
 ]
 ASGI_APPLICATION = "tests.asgi.application"
 # A file, since Django never closes a database in memory: a pooled thread would keep it

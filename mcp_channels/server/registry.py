@@ -11,8 +11,9 @@ What the site's code offers: names and their primitives.
 Django starts.
 """
 
+import inspect
 from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, TypeVar, overload
 
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
@@ -34,6 +35,7 @@ __all__ = [
     "AlreadyRegistered",
     "NotRegistered",
     "Registry",
+    "method_options",
     "prompt",
     "registry",
     "resource",
@@ -59,6 +61,8 @@ class Registry:
 
     def __init__(self) -> None:
         self._primitives: dict[tuple[str, str], Primitive] = {}
+        # What is exposed of models, by model: mcp_channels.modeltools keeps it here.
+        self.exposures: dict[Any, Any] = {}
         self._revision = 0
         self._catalogue = lru_cache(_KEPT_CATALOGUES)(_make_catalogue)
 
@@ -108,9 +112,15 @@ class Registry:
         """
         Register a function as a tool, and return the function as it is.
 
-        The options are those of Tool. Raise AlreadyRegistered when the name is taken,
-        ImproperlyConfigured when the function cannot be a tool.
+        The options are those of Tool. A method of a class is only marked: it becomes a
+        tool when its ModelTools is registered. Raise AlreadyRegistered when the name is
+        taken, ImproperlyConfigured when the function cannot be a tool.
         """
+        if function is not None and _is_method(function):
+            function._mcp_tool_options = options
+            return function
+        if function is None:
+            return partial(self.tool, **options)
         return self._decorate(Tool, function, options)
 
     @overload
@@ -192,6 +202,20 @@ class Registry:
             return function
 
         return register if function is None else register(function)
+
+
+def _is_method(function: Any) -> bool:
+    """Tell whether a function is being defined as a method, which takes `self`."""
+    owner = getattr(function, "__qualname__", "").rpartition(".")[0]
+    if not owner or owner.endswith("<locals>"):
+        return False
+    return next(iter(inspect.signature(function).parameters), None) == "self"
+
+
+def method_options(method: Any) -> dict[str, Any] | None:
+    """Return the options with which @tool marked a method; None if it did not."""
+    options: dict[str, Any] | None = getattr(method, "_mcp_tool_options", None)
+    return options
 
 
 # Where django.contrib.auth keeps the permissions of a user object, for as long as that

@@ -1,0 +1,264 @@
+"""
+What of a model an agent may name: one list for every way in which a name comes in.
+
+Fields, projections, filters, orderings, searches and aggregates all find their names
+here, and what is not here does not exist.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.db import models
+from django.db.models.constants import LOOKUP_SEP
+
+from mcp_channels.modeltools.values import (
+    Unshowable,
+    annotation_of,
+    converter_of,
+    describe,
+)
+from mcp_channels.server.schemas import type_hints
+
+__all__ = ["Allowlist", "Column", "Computed", "Exposed", "Generic", "Related"]
+
+# Of a relation to many, the rows that are shown with one row.
+MOST_RELATED: Final = 100
+
+
+@dataclass(frozen=True)
+class Column:
+    """A field that holds a value."""
+
+    name: str
+    path: str  # as agents write it, from the model that is exposed
+    field: Any
+
+    @property
+    def annotation(self) -> Any:
+        return annotation_of(self.field)
+
+    @property
+    def title(self) -> str:
+        return str(self.field.verbose_name)
+
+    @property
+    def description(self) -> str:
+        return describe(self.field)
+
+    @property
+    def convert(self) -> Callable[[Any], Any] | None:
+        return converter_of(self.field)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a method or a property says of a row. It can be read, and nothing else."""
+
+    name: str
+    path: str
+    function: Any  # what has the annotation and the docstring
+    compute: Callable[[Any], Any]  # takes a row
+
+    @property
+    def annotation(self) -> Any:
+        return type_hints(self.function)["return"]
+
+    @property
+    def title(self) -> str:
+        return self.name.replace("_", " ")
+
+    @property
+    def description(self) -> str:
+        return inspect.cleandoc(self.function.__doc__ or "")
+
+
+@dataclass(frozen=True)
+class Generic:
+    """A relation to a row of any model. It can be read, and nothing else."""
+
+    name: str
+    path: str
+    field: Any
+
+    annotation = None  # see rows.RowOfAnyModel
+
+    @property
+    def title(self) -> str:
+        return self.name.replace("_", " ")
+
+    description = "The row of another model that it belongs to."
+
+
+@dataclass(frozen=True)
+class Related:
+    """A relation: to one row, or to several."""
+
+    name: str
+    path: str
+    field: Any  # of this model, or a reverse relation of it
+    model: type[models.Model]  # to which it leads
+    is_many: bool
+    # What is shown of its rows besides their keys and labels.
+    children: dict[str, "Exposed"] = field(default_factory=dict, compare=False)
+
+    @property
+    def accessor(self) -> str:
+        """The attribute of a row that leads there."""
+        is_reverse = self.field.auto_created and not self.field.concrete
+        name: str = self.field.get_accessor_name() if is_reverse else self.field.name
+        return name
+
+    @property
+    def title(self) -> str:
+        if self.field.auto_created and not self.field.concrete:
+            return self.name.replace("_", " ")
+        return str(self.field.verbose_name)
+
+    @property
+    def description(self) -> str:
+        text = "" if self.field.auto_created else describe(self.field)
+        if self.is_many:
+            text = f"{text} The first {MOST_RELATED} of them.".strip()
+        return text
+
+
+Exposed: TypeAlias = Column | Computed | Generic | Related
+
+
+class Allowlist:
+    """
+    The names of `model` that `fields` has, each a field, a path of relations that ends
+    in one, or a method or property with a return annotation.
+
+    `owner` is looked at for methods before the model is. Names that cannot be exposed
+    are in `problems`, with the reason.
+    """
+
+    def __init__(
+        self, model: type[models.Model], fields: Iterable[str], owner: object
+    ) -> None:
+        self.model = model
+        self.problems: list[str] = []
+        self.children: dict[str, Exposed] = {}
+        for name in fields:
+            try:
+                self._add(name, owner)
+            except Unshowable as exc:
+                self.problems.append(f"{name!r}: {exc}")
+        self.by_path: Mapping[str, Exposed] = {
+            exposed.path: exposed for exposed in _walk(self.children)
+        }
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The columns of the model itself, by name."""
+        return {
+            name: exposed
+            for name, exposed in self.children.items()
+            if isinstance(exposed, Column)
+        }
+
+    @property
+    def defaults(self) -> list[str]:
+        """What is shown of a row unless an agent says what it wants."""
+        return list(self.children)
+
+    def crosses_many(self, path: str) -> bool:
+        """Tell whether `path` may lead from one row to several."""
+        return any(hop.is_many for hop in self.relations(path))
+
+    def relations(self, path: str) -> list[Related]:
+        """Return the relations on `path`, from the model on, also one at its end."""
+        found, children = [], self.children
+        for name in path.split(LOOKUP_SEP):
+            exposed = children[name]
+            if not isinstance(exposed, Related):
+                break
+            found.append(exposed)
+            children = exposed.children
+        return found
+
+    def _add(self, path: str, owner: object) -> None:
+        model, children, done = self.model, self.children, ""
+        names = path.split(LOOKUP_SEP)
+        for index, name in enumerate(names):
+            done = f"{done}{LOOKUP_SEP}{name}" if done else name
+            exposed = children.get(name)
+            if exposed is None:
+                exposed = _expose(model, name, done, owner if index == 0 else None)
+                children[name] = exposed
+            if index == len(names) - 1:
+                return
+            if not isinstance(exposed, Related):
+                raise Unshowable(f"{done!r} is no relation, so nothing is behind it.")
+            model, children = exposed.model, exposed.children
+
+
+def _walk(children: Mapping[str, Exposed]) -> Iterator[Exposed]:
+    for exposed in children.values():
+        yield exposed
+        if isinstance(exposed, Related):
+            yield from _walk(exposed.children)
+
+
+def _expose(
+    model: type[models.Model], name: str, path: str, owner: object | None
+) -> Exposed:
+    try:
+        found: Any = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return _compute(model, name, path, owner)
+    if type(found).__name__ == "GenericForeignKey":
+        return Generic(name, path, found)
+    if found.is_relation:
+        if found.related_model is None or type(found).__name__ == "GenericRelation":
+            raise Unshowable("a generic relation cannot be followed from this side.")
+        is_many = found.one_to_many or found.many_to_many
+        return Related(name, path, found, found.related_model, is_many)
+    column = Column(name, path, found)
+    _check_schema(column.annotation)
+    return column
+
+
+def _compute(
+    model: type[models.Model], name: str, path: str, owner: object | None
+) -> Computed:
+    method = getattr(owner, name, None) if owner is not None else None
+    attribute: Any = getattr(model, name, None)
+    compute: Callable[[Any], Any]
+    if callable(method):
+        function, compute = method, method
+    elif isinstance(attribute, property) and attribute.fget is not None:
+        function, compute = attribute.fget, attribute.fget
+    elif hasattr(attribute, "func"):  # of a cached_property
+        function, compute = attribute.func, lambda row: getattr(row, name)
+    elif inspect.isfunction(attribute):
+        function, compute = attribute, attribute
+    else:
+        known = ", ".join(sorted(_names(model)))
+        raise Unshowable(f"{model.__name__} has no such field. It has {known}.")
+    if inspect.iscoroutinefunction(function):
+        raise Unshowable("a row is read in a thread, by synchronous methods.")
+    try:
+        annotation = type_hints(function).get("return", inspect.Parameter.empty)
+    except ImproperlyConfigured as exc:
+        raise Unshowable(str(exc)) from None
+    if annotation is inspect.Parameter.empty:
+        raise Unshowable("it has no return annotation, which says what it gives.")
+    _check_schema(annotation)
+    return Computed(name, path, function, compute)
+
+
+def _check_schema(annotation: Any) -> None:
+    try:
+        msgspec.json.schema(annotation)
+    except (TypeError, NameError, RuntimeError) as exc:
+        raise Unshowable(f"{annotation!r} has no schema: {exc}") from None
+
+
+def _names(model: type[models.Model]) -> set[str]:
+    return {found.name for found in model._meta.get_fields()}

@@ -1,0 +1,307 @@
+"""
+The value of one model field as JSON: which type it has, and the way out.
+
+Decimals stay exact, as text; moments carry their offset; bytes are base64.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+from django.core.validators import (
+    MaxValueValidator,
+    MinLengthValidator,
+    MinValueValidator,
+)
+from django.db import models
+from django.utils.functional import Promise
+from msgspec import Meta, Struct
+
+__all__ = [
+    "File",
+    "Range",
+    "Unshowable",
+    "Upload",
+    "annotation_of",
+    "converter_of",
+    "describe",
+    "is_text",
+    "one_of",
+    "to_python",
+    "write_annotation_of",
+]
+
+# Whole numbers that every database can be asked for.
+LEAST_INTEGER: Final = -(2**63)
+MOST_INTEGER: Final = 2**63 - 1
+
+# Of choices, beyond which a description would be longer than all the rest.
+_MOST_DESCRIBED: Final = 50
+
+
+class Unshowable(Exception):
+    """A field has no JSON form; the text says why, and what to do."""
+
+
+class File(Struct, frozen=True):
+    """A file that a row has."""
+
+    name: str  # in its storage
+    url: str | None  # None where the storage has none
+
+
+class Upload(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file that a row is to have."""
+
+    filename: Annotated[str, Meta(min_length=1, max_length=255)]
+    data: Annotated[bytes, Meta(description="The content as base64.")]
+
+
+class Range(Struct, frozen=True, forbid_unknown_fields=True):
+    """A range of PostgreSQL; None is unbounded."""
+
+    lower: Any = None
+    upper: Any = None
+    bounds: Literal["[]", "[)", "(]", "()", "empty"] = "[)"
+
+
+# The first that fits counts: a DateTimeField is a DateField, too.
+_TYPES: Final[tuple[tuple[type[Any], Any], ...]] = (
+    (models.BooleanField, bool),
+    (models.UUIDField, UUID),
+    (models.DecimalField, Decimal),
+    (models.FloatField, float),
+    (models.DurationField, timedelta),
+    (models.DateTimeField, datetime),
+    (models.DateField, date),
+    (models.TimeField, time),
+    (models.IntegerField, int),  # and those of other sizes, and AutoField
+    (models.BinaryField, bytes),
+    (models.FileField, File),
+    (models.JSONField, Any),
+    (models.CharField, str),  # and EmailField, URLField, SlugField
+    (models.TextField, str),
+    (models.GenericIPAddressField, str),
+    (models.FilePathField, str),
+)
+
+_FORMATS: Final[tuple[tuple[type[Any], str], ...]] = (
+    (models.EmailField, "email"),
+    (models.URLField, "uri"),
+)
+
+
+def annotation_of(field: Any) -> Any:
+    """
+    Return the type of what is read from `field`, None included where it may be.
+
+    Raise Unshowable when it has no JSON form.
+    """
+    annotation = _annotation_of(field)
+    # A float may be NaN, which JSON does not have, and a file field may have no file.
+    can_be_none = field.null or annotation is float or annotation is File
+    return annotation | None if can_be_none and annotation is not Any else annotation
+
+
+def write_annotation_of(field: Any) -> Any:
+    """
+    Return the type of what may be written to `field`, with what its validators say.
+
+    Raise Unshowable when it has no JSON form.
+    """
+    annotation = _constrained(field)
+    can_be_empty = field.null or (field.blank and not is_text(field))
+    if annotation is Any or not can_be_empty:
+        return annotation
+    return annotation | None
+
+
+def converter_of(field: Any) -> Callable[[Any], Any] | None:
+    """
+    Return a function that makes JSON's types of a value of `field`.
+
+    None where the value already is of its annotation.
+    """
+    if isinstance(field, models.GeneratedField):
+        return converter_of(field.output_field)
+    if isinstance(field, models.FileField):
+        return _to_file
+    if isinstance(field, models.FloatField):
+        return _to_number
+    if isinstance(field, models.BinaryField):
+        return _to_bytes
+    if _postgres(field, "RangeField"):
+        return _to_range
+    return None
+
+
+def to_python(field: Any, value: Any) -> Any:
+    """Return what stands in JSON as the value of `field` that it was."""
+    if isinstance(field, models.GeneratedField):
+        return to_python(field.output_field, value)
+    if isinstance(field, models.CompositePrimaryKey):
+        return tuple(map(to_python, field.fields, value))
+    return field.to_python(value)
+
+
+def is_text(field: Any) -> bool:
+    """Tell whether an empty value of `field` is the empty text, not NULL."""
+    return bool(field.empty_strings_allowed) and _annotation_of(field) is str
+
+
+def describe(field: Any) -> str:
+    """Return what a reader should know of the values of `field`; "" for nothing."""
+    sentences = []
+    if field.help_text:
+        sentences.append(str(field.help_text).strip())
+    if isinstance(field, models.DecimalField):
+        sentences.append(
+            f"At most {field.max_digits} digits, {field.decimal_places} of them after "
+            f"the point."
+        )
+    choices = _choices(field)
+    if choices and len(choices) <= _MOST_DESCRIBED:
+        # Only what the label adds to the value.
+        labels = [
+            f"{value} ({label})" if str(value) != label else str(value)
+            for value, label in choices
+        ]
+        sentences.append(f"One of {', '.join(labels)}.")
+    return " ".join(
+        sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+        for sentence in sentences
+    )
+
+
+def _annotation_of(field: Any) -> Any:
+    if isinstance(field, models.GeneratedField):
+        return _annotation_of(field.output_field)
+    if isinstance(field, models.CompositePrimaryKey):
+        kinds = tuple(_annotation_of(part) for part in field.fields)
+        return tuple[kinds]  # type: ignore[valid-type]
+    if isinstance(field, models.ForeignKey | models.OneToOneField):
+        return _annotation_of(field.target_field)
+    special = _postgres_annotation(field)
+    if special is not None:
+        return special
+    for base in type(field).__mro__:
+        if "from_db_value" in vars(base) and not base.__module__.startswith("django."):
+            raise Unshowable(
+                f"{type(field).__name__} makes values of its own, whose JSON form is "
+                f"not known. Name a method with a return annotation instead."
+            )
+    for kind, annotation in _TYPES:
+        if isinstance(field, kind):
+            return annotation
+    raise Unshowable(
+        f"{type(field).__name__} has no JSON form. Name a method with a return "
+        f"annotation instead."
+    )
+
+
+def _constrained(field: Any) -> Any:
+    choices = _choices(field)
+    if choices and all(type(value) in (str, int) for value, _ in choices):
+        values = [value for value, _ in choices]
+        if field.blank and is_text(field) and "" not in values:
+            values.append("")
+        return Literal[tuple(values)]
+    annotation = _annotation_of(field)
+    if annotation is File:
+        return Upload
+    meta: dict[str, Any] = {}
+    if annotation is int:
+        meta = {
+            "ge": _limit(field, MinValueValidator, max, LEAST_INTEGER),
+            "le": _limit(field, MaxValueValidator, min, MOST_INTEGER),
+        }
+    elif annotation is str:
+        # Of spaces it may have as many as it likes: a form takes them away.
+        meta = {"max_length": field.max_length} if field.max_length else {}
+        least = _limit(field, MinLengthValidator, max, 0 if field.blank else 1)
+        if least:
+            meta["min_length"] = least
+        for kind, name in _FORMATS:
+            if isinstance(field, kind):
+                meta["extra_json_schema"] = {"format": name}
+    return Annotated[annotation, Meta(**meta)] if meta else annotation
+
+
+def _limit(field: Any, kind: Any, choose: Callable[..., int], otherwise: int) -> int:
+    limits = [
+        validator.limit_value
+        for validator in field.validators
+        if isinstance(validator, kind)
+    ]
+    return choose(
+        [otherwise, *(limit for limit in limits if type(limit) is int)],
+    )
+
+
+def _choices(field: Any) -> list[tuple[Any, str]]:
+    if not getattr(field, "choices", None):
+        return []
+    return [
+        (value.value if isinstance(value, Enum) else value, str(label))
+        for value, label in field.flatchoices
+        if value is not None and not isinstance(value, Promise)
+    ]
+
+
+def _postgres(field: Any, name: str) -> bool:
+    """Tell whether `field` is of this kind of django.contrib.postgres, which cannot be
+    imported where its driver is not installed."""
+    return any(
+        base.__name__ == name and base.__module__.startswith("django.contrib.postgres.")
+        for base in type(field).__mro__
+    )
+
+
+def _postgres_annotation(field: Any) -> Any:
+    if _postgres(field, "ArrayField"):
+        item = annotation_of(field.base_field)
+        return list[item]  # type: ignore[valid-type]
+    if _postgres(field, "HStoreField"):
+        return dict[str, str | None]
+    if _postgres(field, "RangeField"):
+        return Range
+    return None
+
+
+def one_of(values: Iterable[str]) -> Any:
+    """Return the type of texts of which there are only these."""
+    choices: Any = Literal
+    return choices[tuple(values)]
+
+
+def _to_file(value: Any) -> File | None:
+    if not value:
+        return None
+    try:
+        url = value.url
+    except (NotImplementedError, ValueError):
+        url = None
+    return File(value.name, url)
+
+
+def _to_number(value: float | None) -> float | None:
+    return value if value is None or math.isfinite(value) else None
+
+
+def _to_bytes(value: Any) -> bytes | None:
+    return None if value is None else bytes(value)  # SQLite has memoryviews
+
+
+def _to_range(value: Any) -> Range | None:
+    if value is None:
+        return None
+    if value.isempty:
+        return Range(bounds="empty")
+    return Range(
+        msgspec.to_builtins(value.lower), msgspec.to_builtins(value.upper), value.bounds
+    )
