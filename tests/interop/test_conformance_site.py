@@ -940,10 +940,11 @@ def test_taken_port_is_said() -> None:
         output, _ = process.communicate(timeout=30)
 
     assert process.returncode == 1
+    assert "Address already in use" in output
     assert "Cannot serve on port" in output
 
 
-@pytest.mark.parametrize("arguments", [[], ["x"], ["1", "2"]])
+@pytest.mark.parametrize("arguments", [[], ["x"], ["1", "2"], ["²"], ["65536"]])
 def test_wrong_command_line_is_said(arguments: list[str]) -> None:
     with served(*arguments) as process:
         output, _ = process.communicate(timeout=30)
