@@ -340,7 +340,8 @@ def find_gaps(kind: type[msgspec.Struct]) -> dict[str, list[str]]:
     fields: dict[str, Any] = dict.fromkeys(kind.__struct_fields__, "x")
     if kind is content.ResourceContents:
         fields["blob"] = msgspec.UNSET  # it has text
-    objects = {
+    objects: dict[str, Any] = {
+        "messages": [],
         "output_schema": {"type": "object"},
         "requested_schema": elicitation.RequestedSchema(properties={}),
         "structured_content": {},
