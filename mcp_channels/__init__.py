@@ -36,6 +36,11 @@ if TYPE_CHECKING:
         Root,
     )
     from mcp_channels.server.context import Context
+    from mcp_channels.server.events import (
+        AccessChanged,
+        PrimitivesChanged,
+        ResourceUpdated,
+    )
     from mcp_channels.server.interaction import (
         ClientRefused,
         Declined,
@@ -52,12 +57,12 @@ if TYPE_CHECKING:
         resource,
         tool,
     )
-    from mcp_channels.server.subscriptions import PrimitivesChanged, ResourceUpdated
     from mcp_channels.server.tools import ToolError
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccessChanged",
     "Annotations",
     "AudioContent",
     "CallToolResult",
@@ -105,6 +110,7 @@ __all__ = [
 # Imported at first use: Django imports this package to find the app in it, in every
 # process, long before anything of it is needed.
 _MODULES = {
+    "AccessChanged": "server.events",
     "Annotations": "protocol.content",
     "AudioContent": "protocol.content",
     "CallToolResult": "protocol.types",
@@ -124,7 +130,7 @@ _MODULES = {
     "ModelHint": "protocol.elicitation",
     "ModelPreferences": "protocol.elicitation",
     "ModelTools": "modeltools.options",
-    "PrimitivesChanged": "server.subscriptions",
+    "PrimitivesChanged": "server.events",
     "PromptMessage": "protocol.types",
     "ProtocolError": "protocol.errors",
     "ReadResourceResult": "protocol.types",
@@ -133,7 +139,7 @@ _MODULES = {
     "ResourceContents": "protocol.content",
     "ResourceLink": "protocol.content",
     "ResourceNotFound": "protocol.errors",
-    "ResourceUpdated": "server.subscriptions",
+    "ResourceUpdated": "server.events",
     "Root": "protocol.types",
     "Sample": "server.interaction",
     "SamplingMessage": "protocol.elicitation",

@@ -13,7 +13,7 @@ from typing import Final
 from django.db import connections, transaction
 
 from mcp_channels.server.dispatch import Dispatcher
-from mcp_channels.server.subscriptions import Event
+from mcp_channels.server.events import Event
 
 __all__ = ["join", "leave", "publish"]
 
@@ -67,4 +67,4 @@ def _deliver(event: Event) -> None:
 
 def _notify(loop: asyncio.AbstractEventLoop, event: Event) -> None:
     for dispatcher in list(_dispatchers.get(loop, ())):
-        dispatcher.subscriptions.notify(event)
+        dispatcher.notify(event)

@@ -3,6 +3,7 @@ A handler that brings what a function logs to the client that called it.
 
     LOGGING = {
         "version": 1,
+        "disable_existing_loggers": False,
         "handlers": {"client": {"class": "mcp_channels.logging.ClientHandler"}},
         "loggers": {"shop": {"handlers": ["client"], "level": "INFO"}},
     }

@@ -30,9 +30,8 @@ class Listener:
         self.heard: list[Any] = []
         self.threads = set[int]()
         self.told = asyncio.Event()
-        self.subscriptions = SimpleNamespace(notify=self._notify)
 
-    def _notify(self, event: Any) -> None:
+    def notify(self, event: Any) -> None:
         self.heard.append(event)
         self.threads.add(threading.get_ident())
         self.told.set()
@@ -177,7 +176,7 @@ async def test_loop_that_was_closed_is_forgotten(listener: Listener) -> None:
 
 async def test_who_leaves_while_others_are_told(listener: Listener) -> None:
     leaver: Any = Listener()
-    leaver.subscriptions = SimpleNamespace(notify=lambda event: leave(leaver))
+    leaver.notify = lambda event: leave(leaver)
     join(leaver)
     publish(EVENT)
 

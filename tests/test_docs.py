@@ -12,10 +12,8 @@ import asyncio
 import builtins
 import contextlib
 import dataclasses
-import doctest
 import importlib.util
 import inspect
-import io
 import json
 import os
 import re
@@ -26,166 +24,49 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from logging.config import DictConfigurator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import msgspec
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 
 import mcp_channels
-from mcp_channels import AudioContent, Context, ResourceLink
+from mcp_channels import Context
 from mcp_channels.conf import Settings, problems
 from mcp_channels.consumers import MCPConsumer
-from mcp_channels.protocol import content, elicitation, errors, methods, types
+from mcp_channels.logging import ClientHandler
+from mcp_channels.protocol import types
 from mcp_channels.protocol.connection import Limits
-from mcp_channels.protocol.projection import project
-from mcp_channels.protocol.server import ServerConnection, ServerDescription
-from mcp_channels.protocol.versions import HANDSHAKE_REVISIONS, Era, Revision
-from mcp_channels.server.dispatch import HANDLERS
-from mcp_channels.server.registry import Registry
+from mcp_channels.protocol.description import ServerDescription
+from mcp_channels.protocol.server import ServerConnection
+from mcp_channels.server.prompts import Prompt
+from mcp_channels.server.resources import Resource, ResourceTemplate
 from mcp_channels.server.tools import Tool
 from mcp_channels.testing import MCPCommunicator, RequestFailed
 from project.peer import sign_in
-
-ROOT = Path(__file__).resolve().parents[1]
-PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-]
+from tests.pages import (
+    BLOCKS,
+    PAGES,
+    ROOT,
+    Block,
+    blocks_of,
+    code,
+    find_broken_links,
+    find_table,
+    read_prose,
+    read_tables,
+    run_examples,
+)
+from tests.sites import Site
 
 START_TIMEOUT = 60  # seconds for a server to listen; a busy machine takes five
 COMMAND_TIMEOUT = 120  # seconds for one command of a page
 
 
-# Pages, read
-
-
-@dataclass(frozen=True)
-class Block:
-    """A code block of a page."""
-
-    page: str
-    line: int  # of its first line of code
-    language: str
-    text: str
-    lead: str  # the last line of prose before it
-
-    @property
-    def place(self) -> str:
-        return f"{self.page}:{self.line}"
-
-
-def read_blocks(text: str, page: str = "page.md") -> list[Block]:
-    """Find the fenced code blocks of a page."""
-    blocks, lead, language, code = [], "", None, []
-    for number, line in enumerate(text.splitlines(), start=1):
-        fence = re.fullmatch(r"```(\w*)", line)
-        if fence and language is None:
-            language, code, start = fence[1], [], number + 1
-        elif fence:
-            source = "".join(f"{one}\n" for one in code)
-            blocks.append(Block(page, start, language or "", source, lead))
-            language, lead = None, ""
-        elif language is not None:
-            code.append(line)
-        elif line.strip():
-            lead = line
-    assert language is None, f"{page}: a code block is not closed"
-    return blocks
-
-
-def leave_code_out(text: str) -> Iterator[str]:
-    """Give the lines of a page that are not in a code block."""
-    is_code = False
-    for line in text.splitlines():
-        if line.startswith("```"):
-            is_code = not is_code
-        elif not is_code:
-            yield line
-
-
-def read_prose(text: str) -> list[str]:
-    """Give the lines of a page that are neither code nor empty."""
-    return [line for line in leave_code_out(text) if line.strip()]
-
-
-def read_tables(text: str) -> list[list[list[str]]]:
-    """Give the tables of a page, each a list of rows, each a list of cells."""
-    tables: list[list[list[str]]] = []
-    before = ""
-    for line in leave_code_out(text):
-        if line.startswith("|"):
-            if not before.startswith("|"):
-                tables.append([])
-            cells = re.split(r"(?<!\\)\|", line.strip().strip("|"))
-            tables[-1].append([cell.strip().replace("\\|", "|") for cell in cells])
-        before = line
-    return tables
-
-
-def find_table(page: str, *header: str) -> list[dict[str, str]]:
-    """Give the rows of the first table of a page whose header begins so."""
-    table = next(
-        table
-        for table in read_tables((ROOT / page).read_text(encoding="utf-8"))
-        if tuple(table[0][: len(header)]) == header
-    )
-    return [dict(zip(table[0], row, strict=True)) for row in table[2:]]
-
-
-def code(cell: str) -> str:
-    """Take a table's cell that is code out of its backticks."""
-    return cell.strip("`")
-
-
-BLOCKS = [
-    block
-    for path in PAGES
-    for block in read_blocks(
-        path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
-    )
-]
-
-
-def blocks_of(page: str, language: str | None = None) -> list[Block]:
-    return [
-        block
-        for block in BLOCKS
-        if block.page == page and language in (None, block.language)
-    ]
-
-
 # Links
-
-
-def make_anchors(text: str) -> set[str]:
-    """Give the anchors of a page's headings, as GitHub makes them."""
-    headings = [line.lstrip("# ") for line in read_prose(text) if line.startswith("#")]
-    return {
-        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-        for heading in headings
-    }
-
-
-def find_broken_links(path: Path) -> list[str]:
-    """Find relative links of a page to files or headings that are not there."""
-    broken = []
-    for link in re.findall(
-        r"\]\(([^)\s]+)\)", "\n".join(read_prose(path.read_text(encoding="utf-8")))
-    ):
-        if re.match(r"[a-z]+:", link):
-            continue
-        name, _, anchor = link.partition("#")
-        target = path.parent / name if name else path
-        if not target.exists() or (
-            anchor and anchor not in make_anchors(target.read_text(encoding="utf-8"))
-        ):
-            broken.append(link)
-    return broken
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -199,7 +80,7 @@ def test_every_page_is_in_the_index():
     assert [
         path.name
         for path in PAGES
-        if path.parent.name == "docs"
+        if path.parent == ROOT / "docs"
         and path.name != "index.md"
         and f"({path.name})" not in index
     ] == []
@@ -304,7 +185,7 @@ def matches(expected: list[str], printed: list[str]) -> bool:
 PREPARED = re.compile(r"mkdir|cd|python -m venv|\. \.venv|python -m pip")
 
 
-class Site:
+class SiteOfPages:
     """A directory that the files and commands of a page make a site of."""
 
     def __init__(self, folder: Path) -> None:
@@ -400,9 +281,9 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Iterator[Site]:
+def site(tmp_path_factory) -> Iterator[SiteOfPages]:
     """The tutorial's site, followed to its end and served meanwhile."""
-    site = Site(tmp_path_factory.mktemp("tutorial"))
+    site = SiteOfPages(tmp_path_factory.mktemp("tutorial"))
     with contextlib.ExitStack() as until_the_end:
         for block in blocks_of("docs/tutorial.md"):
             for command, output in (
@@ -450,53 +331,52 @@ def test_testing_page_does_what_it_says(site):
 
 
 @pytest.fixture
-def page(monkeypatch, request) -> ModuleType:
-    """A module that `tool` of the examples of a page registers with alone."""
-    registry = Registry()
-    monkeypatch.setattr("mcp_channels.tool", registry.tool)
+def page(monkeypatch) -> ModuleType:
+    """A module that the examples of a page define, and their site with nothing else."""
     module = ModuleType("page")
     # Where the annotations of a class in it are looked up.
     monkeypatch.setitem(sys.modules, "page", module)
-    module.registry = registry
+    module.site = Site()
+    monkeypatch.setattr(mcp_channels, "registry", module.site)
+    for name in ("prompt", "resource", "tool"):
+        monkeypatch.setattr(mcp_channels, name, getattr(module.site, name))
+    # What clients meet that an example makes.
+    monkeypatch.setattr(MCPConsumer, "registry", module.site)
     return module
 
 
-def consumer_of(registry: Registry) -> type[MCPConsumer]:
-    return type("Consumer", (MCPConsumer,), {"registry": registry})
-
-
-async def run_examples(text: str, namespace: dict[str, Any]) -> list[str]:
-    """Run an interactive session, and give what is printed other than shown."""
-    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    wrong = []
-    for example in doctest.DocTestParser().get_examples(text):
-        printed = io.StringIO()
-        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        statement = compile(example.source, "<example>", "single", flags)
-        try:
-            with contextlib.redirect_stdout(printed):
-                value = eval(statement, namespace)
-                if inspect.iscoroutine(value):
-                    await value
-        except Exception as exc:
-            if example.exc_msg is None:
-                raise
-            printed.write(f"{type(exc).__module__}.{type(exc).__name__}: {exc}\n")
-        shown = example.want if example.exc_msg is None else example.exc_msg
-        if not doctest.OutputChecker().check_output(shown, printed.getvalue(), options):
-            wrong.append(f"{example.source}{printed.getvalue()}")
-    return wrong
+EXAMPLES = sorted({block.page for block in BLOCKS if block.language == "pycon"})
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_examples_of_tools_print_what_is_shown(page, monkeypatch):
+@pytest.mark.parametrize("name", EXAMPLES)
+async def test_examples_print_what_is_shown(name, page, monkeypatch):
     monkeypatch.setattr(builtins, "_", None, raising=False)  # a session sets it
-    for block in blocks_of("docs/tools.md", "python"):
-        exec(compile(block.text, block.place, "exec"), vars(page))
-    page.ShopConfig.mcp_register(None, page.registry)
-    async with MCPCommunicator(consumer=consumer_of(page.registry)) as page.client:
-        for block in blocks_of("docs/tools.md", "pycon"):
-            assert await run_examples(block.text, vars(page)) == []
+    for block in blocks_of(name):
+        if block.language == "python":
+            exec(compile(block.text, block.place, "exec"), vars(page))
+        if "class ShopConfig" in block.text:
+            page.ShopConfig.mcp_register(None, page.site)  # as Django does
+        if block.language == "pycon":
+            async with page.site.client() as page.client:
+                assert await run_examples(block.text, vars(page)) == [], block.place
+
+
+def test_pages_that_show_how_to_write_have_examples():
+    assert [
+        f"docs/{name}.md"
+        for name in ("interaction", "prompts", "resources", "subscriptions", "tools")
+    ] == EXAMPLES
+
+
+def test_handler_of_the_tools_page_can_be_configured(page):
+    (block,) = (b for b in blocks_of("docs/tools.md", "python") if "LOGGING" in b.text)
+    exec(compile(block.text, block.place, "exec"), vars(page))
+    configured = DictConfigurator(page.LOGGING)
+    handler = configured.configure_handler(page.LOGGING["handlers"]["client"])
+
+    assert isinstance(handler, ClientHandler)
+    assert page.LOGGING["disable_existing_loggers"] is False
 
 
 # Settings
@@ -551,247 +431,6 @@ def test_system_checks_that_are_listed_are_those_there_are():
     assert listed == sorted(set(re.findall(r'"(mcp_channels\.\w\d+)"', source)))
 
 
-# The protocol
-
-
-def marks_of(method: methods.Method) -> dict[str, str]:
-    """Say who sends a method in each revision, as the tables of the page do."""
-    marks = {
-        (True, True): "both",
-        (True, False): "client",
-        (False, True): "server",
-        (False, False): "-",
-    }
-    return {
-        one.value: marks[one in method.from_client, one in method.from_server]
-        for one in Revision
-    }
-
-
-@pytest.mark.parametrize(
-    ("kind", "table"),
-    [("request", methods.REQUESTS), ("notification", methods.NOTIFICATIONS)],
-)
-def test_methods_of_the_page_are_those_of_the_code(kind, table):
-    rows = find_table("docs/protocol.md", kind)
-    listed = {code(row.pop(kind)): row for row in rows}
-    for row in listed.values():
-        assert row.pop("implemented").split(";")[0] in ("yes", "not yet")
-
-    assert listed == {name: marks_of(method) for name, method in table.items()}
-
-
-# Asynchronous ones: the threads of synchronous tools may have kept a connection to the
-# database from a test that was allowed to use it.
-
-
-@pytest.fixture
-def registry() -> Registry:
-    registry = Registry()
-
-    @registry.tool
-    async def echo(text: str) -> str:
-        return text
-
-    @registry.tool
-    async def total() -> int:
-        return 3
-
-    return registry
-
-
-@pytest.mark.parametrize("revision", [revision.value for revision in Revision])
-async def test_requests_are_answered_as_the_page_says(revision, registry):
-    answered = {
-        code(row["request"])
-        for row in find_table("docs/protocol.md", "request")
-        if row["implemented"].startswith("yes") and row[revision] in ("client", "both")
-    }
-    consumer = consumer_of(registry)
-    async with MCPCommunicator(revision=revision, consumer=consumer) as client:
-        found = set()
-        for name in methods.REQUESTS:
-            try:
-                await client.request(name)
-            except RequestFailed as exc:
-                if exc.code == errors.METHOD_NOT_FOUND:
-                    continue
-            found.add(name)
-
-    assert found == answered
-    assert {name for name in HANDLERS if name in found} == set(HANDLERS)
-
-
-def test_notifications_are_used_as_the_page_says():
-    used = {
-        node.value
-        for name in ("connection", "server")
-        for node in ast.walk(
-            ast.parse((ROOT / f"mcp_channels/protocol/{name}.py").read_text())
-        )
-        if isinstance(node, ast.Constant) and node.value in methods.NOTIFICATIONS
-    }
-
-    assert used == {
-        code(row["notification"])
-        for row in find_table("docs/protocol.md", "notification")
-        if row["implemented"].startswith("yes")
-    }
-
-
-def test_error_codes_of_the_page_are_those_of_the_code():
-    assert {
-        code(row["name"]): int(row["code"])
-        for row in find_table("docs/protocol.md", "code", "name")
-    } == {name: value for name, value in vars(errors).items() if type(value) is int}
-
-
-def find_gaps(kind: type[msgspec.Struct]) -> dict[str, list[str]]:
-    """Give the members of a struct that some revisions lack, with those that do not."""
-    fields: dict[str, Any] = dict.fromkeys(kind.__struct_fields__, "x")
-    if kind is content.ResourceContents:
-        fields["blob"] = msgspec.UNSET  # it has text
-    objects = {"output_schema": {"type": "object"}, "structured_content": {}}
-    fields |= {name: objects[name] for name in objects.keys() & fields.keys()}
-    projected = {
-        revision.value: result
-        for revision in Revision
-        if type(result := project(kind(**fields), revision)) is kind
-    }
-    return {
-        f"{kind.__name__}.{wire}": there
-        for name, wire in zip(fields, kind.__struct_encode_fields__, strict=True)
-        if fields[name] is not msgspec.UNSET
-        and len(
-            there := [
-                revision
-                for revision, result in projected.items()
-                if getattr(result, name) is not msgspec.UNSET
-            ]
-        )
-        < len(projected)
-    }
-
-
-def test_members_by_revision_are_those_of_the_projection():
-    nouns = {
-        noun
-        for module in (content, elicitation, methods, types)
-        for noun in vars(module).values()
-        if inspect.isclass(noun) and issubclass(noun, content.Noun)
-    }
-    gaps: dict[str, list[str]] = {}
-    for noun in nouns:
-        gaps |= find_gaps(noun)
-    latest = list(Revision)[-1].value
-
-    assert {
-        code(row["member"]): (row["since"], row["until"] or latest)
-        for row in find_table("docs/protocol.md", "member", "since")
-    } == {name: (there[0], there[-1]) for name, there in gaps.items()}
-
-
-CLIENT = {"name": "test", "version": "1"}
-ENVELOPE = {
-    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
-
-
-def complete(frame: Any) -> Any:
-    """Put into a frame of the page what it leaves out."""
-    if isinstance(frame, list):
-        return [complete(member) for member in frame]
-    if not isinstance(frame, dict):
-        return frame
-    frame = {"jsonrpc": "2.0", **frame}
-    if isinstance(frame.get("params"), dict) and frame["params"].get("_meta") == "ok":
-        frame["params"]["_meta"] = ENVELOPE
-    return frame
-
-
-def holds(value: Any, part: Any) -> bool:
-    """Say whether all of `part` is in `value`; a list has to be there whole."""
-    if isinstance(part, dict):
-        return isinstance(value, dict) and all(
-            key in value and holds(value[key], member) for key, member in part.items()
-        )
-    if isinstance(part, list):
-        return (
-            isinstance(value, list)
-            and len(value) == len(part)
-            and all(map(holds, value, part))
-        )
-    return type(value) is type(part) and bool(value == part)
-
-
-DECISIONS = find_table("docs/protocol.md", "before", "sent", "answered")
-
-
-@pytest.mark.parametrize(
-    "row", DECISIONS, ids=[f"{number}" for number, _ in enumerate(DECISIONS, start=1)]
-)
-async def test_decision_is_what_the_page_says(row, registry):
-    before, sent, answered = row["before"], code(row["sent"]), code(row["answered"])
-    is_legacy = before in [revision.value for revision in HANDSHAKE_REVISIONS]
-    client = MCPCommunicator(
-        revision=before if is_legacy else "2026-07-28", consumer=consumer_of(registry)
-    )
-    await client.connect()
-    if is_legacy:
-        await client.initialize()
-    elif before != "nothing":
-        before = {"modern": "tools/list", "discover": "server/discover"}[before]
-        await client.request(before)
-    with contextlib.suppress(ValueError):
-        sent = json.dumps(complete(json.loads(sent)))
-    await client.send_text(sent)
-    if answered == "nothing":
-        assert await client.receive_nothing()
-    else:
-        answer = await client.receive()
-
-        assert holds(answer, json.loads(answered)), answer
-    await client.disconnect()
-
-
-@pytest.mark.parametrize("revision", [revision.value for revision in Revision])
-async def test_content_is_worded_as_the_page_says(revision):
-    registry = Registry()
-
-    @registry.tool
-    async def show() -> list[AudioContent | ResourceLink]:
-        link = ResourceLink("https://example.com/logo.png", "logo")
-        return [AudioContent(b"abc", "audio/wav"), link]
-
-    page = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
-    async with MCPCommunicator(
-        revision=revision, consumer=consumer_of(registry)
-    ) as client:
-        audio, link = (await client.call_tool("show"))["content"]
-
-    assert audio["type"] == ("text" if revision < "2025-03-26" else "audio")
-    assert link["type"] == ("text" if revision < "2025-06-18" else "resource_link")
-    for block in (audio, link):
-        assert block["type"] != "text" or f"text: `{block['text']}`" in page
-
-
-@pytest.mark.parametrize("revision", [revision.value for revision in Revision])
-@pytest.mark.parametrize("has_tools", [False, True])
-async def test_capabilities_are_told_as_the_page_says(revision, has_tools, registry):
-    consumer = consumer_of(registry if has_tools else Registry())
-    client = MCPCommunicator(revision=revision, consumer=consumer)
-    await client.connect()
-    if client.revision.era is Era.LEGACY:
-        told = await client.initialize()
-    else:
-        told = await client.request("server/discover")
-
-    assert told["capabilities"].pop("logging") == {}
-    assert told["capabilities"] == ({"tools": {}} if has_tools else {})
-    await client.disconnect()
-
-
 # The design
 
 
@@ -817,16 +456,31 @@ def test_rooms_of_the_design_are_those_there_are():
     }
 
 
+def find_ways(text: str) -> list[tuple[str, str]]:
+    """Give the files of a drawn way, each with the functions that are named there."""
+    lines = [
+        re.match(r" (\S+\.py) +(.+?)(?: {2,}|$)", line) for line in text.splitlines()
+    ]
+    return [
+        (way[1], re.split(r"\W", name)[-1])
+        for way in lines
+        if way and not way[2].startswith("the ")
+        for name in way[2].split(" -> ")
+    ]
+
+
 def test_files_of_the_ways_exist_and_hold_what_is_named():
     ways = [
-        re.match(r" (\S+\.py) +(?:\w+\.)?(\w+)", line)
+        way
         for block in blocks_of("docs/design.md", "text")
-        for line in block.text.splitlines()
+        for way in find_ways(block.text)
     ]
-    for file, name in (way.groups() for way in ways if way):
+
+    assert len(ways) > 15
+    for file, name in ways:
         source = (ROOT / "mcp_channels" / file).read_text(encoding="utf-8")
 
-        assert name == "the" or f"def {name}(" in source
+        assert f"def {name}(" in source, (file, name)
 
 
 def test_libraries_of_the_design_are_those_that_are_needed():
@@ -864,25 +518,47 @@ def test_client_takes_and_does_what_the_testing_page_says():
     assert set(re.findall(r"`(\w+)\(", rows)) == public
 
 
+def test_every_member_of_a_context_is_explained():
+    listed = [
+        name
+        for row in find_table("docs/tools.md", "member")
+        for name in re.findall(r"`(\w+)", row["member"])
+    ]
+    own = {name for name in vars(Context) if not name.startswith("_")}
+
+    # The rest is for what is around the function.
+    assert sorted(listed) == sorted(own - {"interaction", "request", "session"})
+
+
+def options_of(*kinds: type) -> set[str]:
+    """Give what the decorator of these takes by name."""
+    return {
+        name
+        for kind in kinds
+        for base in kind.__mro__
+        for name, parameter in inspect.signature(base.__init__).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+
 def test_every_option_of_a_tool_is_explained():
     text = (ROOT / "docs/tools.md").read_text(encoding="utf-8")
-    options = list(inspect.signature(Tool).parameters)[1:]
 
     assert [
         option
-        for option in options
+        for option in sorted(options_of(Tool))
         if f"`{option}`" not in text and f"{option}=" not in text
     ] == []
 
 
-def test_every_member_of_a_context_is_explained():
-    listed = {
-        re.match(r"`(\w+)", row["member"])[1]
-        for row in find_table("docs/tools.md", "member")
-    }
-    own = {name for name in vars(Context) if not name.startswith("_")}
+@pytest.mark.parametrize(
+    ("page", "kinds"),
+    [("prompts", (Prompt,)), ("resources", (Resource, ResourceTemplate))],
+)
+def test_options_are_those_that_are_listed(page, kinds):
+    listed = [code(row["option"]) for row in find_table(f"docs/{page}.md", "option")]
 
-    assert listed == own - {"request", "session"}
+    assert sorted(listed) == sorted(options_of(*kinds))
 
 
 # What the README says
@@ -894,12 +570,11 @@ async def test_readme_tool_is_offered_as_it_says(page, db):
     )
     exec(compile(block.text, block.place, "exec"), vars(page))
     somebody = get_user_model()(username="ada", is_superuser=True)
-    consumer = consumer_of(page.registry)
-    async with MCPCommunicator(somebody, consumer=consumer) as client:
+    async with page.site.client(somebody) as client:
         (tool,) = await client.list_tools()
         counted = await client.call_tool("count_users", {"active": True})
         refused = await client.call_tool("count_users", {"activ": True})
-    async with MCPCommunicator(consumer=consumer) as nobody:
+    async with page.site.client() as nobody:
         hidden = await nobody.list_tools()
         with pytest.raises(RequestFailed, match="Unknown tool"):
             await nobody.call_tool("count_users")
@@ -913,9 +588,9 @@ async def test_readme_tool_is_offered_as_it_says(page, db):
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-async def test_nobody_gets_in_unless_that_is_allowed(allowed, registry, settings):
+async def test_nobody_gets_in_unless_that_is_allowed(allowed, settings):
     settings.MCP_CHANNELS = {"ALLOW_ANONYMOUS": True} if allowed else {}
-    client = MCPCommunicator(consumer=consumer_of(registry))
+    client = Site().client()
     if allowed:
         assert await client.connect() is None
         await client.disconnect()
@@ -965,14 +640,10 @@ def test_transport_is_missing_and_short():
 def test_what_is_not_there_yet_is_not_there():
     for name in ("admin", "models", "modeltools"):
         assert importlib.util.find_spec(f"mcp_channels.{name}") is None
-    for path in (ROOT / "mcp_channels").rglob("*.py"):
-        if path.name != "testing.py":  # its requests are those of a client
-            assert ".send_request(" not in path.read_text(encoding="utf-8"), path
 
 
-async def test_bearer_token_is_refused(registry):
-    headers = [(b"authorization", b"Bearer x")]
-    client = MCPCommunicator(consumer=consumer_of(registry), headers=headers)
+async def test_bearer_token_is_refused():
+    client = Site().client(headers=[(b"authorization", b"Bearer x")])
 
     with pytest.raises(ConnectionRefusedError, match="401"):
         await client.connect()
@@ -980,6 +651,7 @@ async def test_bearer_token_is_refused(registry):
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 WAIT = {"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "wait"}}
+SUBSCRIBE = {"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe"}
 
 # A small limit, and the frames that go beyond it.
 BEYOND: dict[str, tuple[float, list[Any]]] = {
@@ -987,6 +659,10 @@ BEYOND: dict[str, tuple[float, list[Any]]] = {
     "MAX_JSON_DEPTH": (3, [PING | {"x": [[[]]]}]),
     "MAX_BATCH_LENGTH": (1, [[PING, PING]]),
     "MAX_REQUESTS_IN_FLIGHT": (1, [WAIT | {"id": 1}, WAIT | {"id": 2}]),
+    "MAX_SUBSCRIPTIONS": (
+        1,
+        [SUBSCRIBE | {"params": {"uri": uri}} for uri in ("x://a", "x://b")],
+    ),
     "MAX_VIOLATIONS": (0, ["no message"]),
     "IDLE_TIMEOUT": (0.01, []),
 }
@@ -997,22 +673,25 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("name", BEYOND)
-async def test_limit_does_what_the_settings_page_says(name, registry, settings):
-    @registry.tool
+async def test_limit_does_what_the_settings_page_says(name, settings):
+    site = Site()
+
+    @site.tool
     async def wait() -> None:
         await asyncio.sleep(60)
 
+    for uri in ("x://a", "x://b"):
+        site.resource(uri)(wait)
     limit, frames = BEYOND[name]
     settings.MCP_CHANNELS = {"ALLOW_ANONYMOUS": True, name: limit}
     expected = int(re.findall(r"-?\d+", LIMITS[name])[-1])
-    consumer = consumer_of(registry)
-    async with MCPCommunicator(revision="2025-03-26", consumer=consumer) as client:
+    async with site.client(revision="2025-03-26") as client:
         for frame in frames:
             await client.send(frame)
         seen = None
         while seen != expected:  # receive() raises when nothing comes any more
             try:
-                seen = (await client.receive())["error"]["code"]
+                seen = (await client.receive()).get("error", {}).get("code")
             except ConnectionResetError as exc:
                 (seen,) = exc.args
                 break
@@ -1044,9 +723,13 @@ def test_full_outbox_does_what_the_settings_page_says():
 BANNER = "project/test_demo.py::test_banner_says_where_and_who_and_how"
 DEMO = "project/test_check.py::test_demo_passes_its_check"
 TUTORIAL = "test_tutorial_does_what_it_says"
-DECIDED = "test_decision_is_what_the_page_says"
-ANSWERED = "test_requests_are_answered_as_the_page_says"
-METHODS = "test_methods_of_the_page_are_those_of_the_code"
+PROTOCOL = "test_docs_protocol.py::"
+DECIDED = f"{PROTOCOL}test_decision_is_what_the_page_says"
+ANSWERED = f"{PROTOCOL}test_requests_are_answered_as_the_page_says"
+METHODS = f"{PROTOCOL}test_methods_of_the_page_are_those_of_the_code"
+ASKED = f"{PROTOCOL}test_client_is_asked_as_the_page_says"
+TOLD = f"{PROTOCOL}test_notifications_are_sent_as_the_page_says"
+SHOWN = "test_examples_print_what_is_shown"
 NO_CLAIM = ""
 
 CLAIMS = {
@@ -1054,6 +737,9 @@ CLAIMS = {
     "Agents connect to `/ws` of your site": TUTORIAL,
     "The annotations become the JSON Schema": "test_readme_tool_is_offered_as_it_says",
     "Arguments are checked before": "test_readme_tool_is_offered_as_it_says",
+    "Besides tools, which a model calls": SHOWN,
+    "A function may [ask]": SHOWN,
+    "`publish()` [tells clients]": SHOWN,
     "One site speaks five revisions": ANSWERED,
     "It is for you when": NO_CLAIM,
     "You need Python 3.11 or newer, Django": "test_versions_are_those_of_the_package",
@@ -1072,13 +758,14 @@ CLAIMS = {
     "`scripts/demo --check` connects": DEMO,
     "It is version 0.1.0": "test_versions_are_those_of_the_package",
     "| Tools:": DEMO,
+    "| Resources and resource templates": ANSWERED,
+    "| Subscriptions": TOLD,
+    "| Questions to the client": ASKED,
     "| Handshake": DECIDED,
     "| Batches": DECIDED,
     "| Identity": "test_readme_tool_is_offered_as_it_says",
     "| Limits": "test_limit_does_what_the_settings_page_says",
-    "| Resources, prompts, completion": ANSWERED,
-    "| Subscriptions": ANSWERED,
-    "| Questions to the client": "test_what_is_not_there_yet_is_not_there",
+    "| Tasks |": DECIDED,
     "| Models as tools": "test_what_is_not_there_yet_is_not_there",
     "[docs/protocol.md](docs/protocol.md) has": METHODS,
 }
@@ -1112,36 +799,6 @@ def test_every_claim_of_the_readme_is_tested():
 # The checks themselves: each finds what it is there to find.
 
 
-def test_blocks_are_read_with_what_leads_to_them():
-    text = "# A\n\nWrite `a.py`:\n\n```python\nx = 1\n```\n\n```\ny\n```\n"
-
-    assert read_blocks(text) == [
-        Block("page.md", 6, "python", "x = 1\n", "Write `a.py`:"),
-        Block("page.md", 10, "", "y\n", ""),
-    ]
-    assert read_prose(text) == ["# A", "Write `a.py`:"]
-
-
-def test_tables_are_read_by_cell():
-    text = "| a | b |\n| --- | --- |\n| `x \\| y` | |\n\n| c |\n"
-
-    assert read_tables(text) == [
-        [["a", "b"], ["---", "---"], ["`x | y`", ""]],
-        [["c"]],
-    ]
-
-
-def test_broken_links_are_found(tmp_path):
-    (tmp_path / "other.md").write_text("# One, two\n")
-    page = tmp_path / "page.md"
-    page.write_text(
-        "## Here\n[a](other.md) [b](other.md#one-two) [c](#here) [d](https://x.y)\n"
-        "[e](gone.md) [f](other.md#three) [g](#there)\n"
-    )
-
-    assert find_broken_links(page) == ["gone.md", "other.md#three", "#there"]
-
-
 @pytest.mark.parametrize(
     "command", ["scripts/none", "none", "python -m none", "python none.py", "README.md"]
 )
@@ -1167,42 +824,10 @@ def test_output_is_compared(expected, printed, is_right):
     assert matches(expected, printed) is is_right
 
 
-async def test_wrong_examples_are_found():
-    text = """
-        >>> 1 + 1
-        3
-        >>> [1,
-        ...  2]
-        [1,
-         2]
-        >>> None.x
-        Traceback (most recent call last):
-        ValueError: no
-        """
+def test_ways_are_read_by_file_and_function():
+    text = " a.py  One.two -> three   why?\n   |  x\n b/c.py four\n d.py  the socket\n"
 
-    assert [wrong.partition("\n")[0] for wrong in await run_examples(text, {})] == [
-        "1 + 1",
-        "None.x",
-    ]
-    with pytest.raises(ZeroDivisionError):
-        await run_examples(">>> 1 / 0\n", {})
-
-
-@pytest.mark.parametrize(
-    ("value", "part", "is_held"),
-    [
-        ({"a": 1, "b": 2}, {"a": 1}, True),
-        ({"a": 1}, {"b": 1}, False),
-        ({"a": 1.0}, {"a": 1}, False),
-        ({"a": [1, 2]}, {"a": [1]}, False),
-        ([{"a": 1, "b": 2}], [{"b": 2}], True),
-        (None, {}, False),
-        ({"id": None}, {"id": None}, True),
-        ({"id": False}, {"id": 0}, False),
-    ],
-)
-def test_part_of_an_answer_is_compared(value, part, is_held):
-    assert holds(value, part) is is_held
+    assert find_ways(text) == [("a.py", "two"), ("a.py", "three"), ("b/c.py", "four")]
 
 
 def test_untested_claims_are_found():

@@ -30,6 +30,7 @@ GENERATED = f"{PACKAGE}.migrations."
 TESTS_OF_THE_WHOLE = frozenset(
     {
         "test_docs",
+        "test_docs_protocol",
         "test_exports",
         "test_layout",
         "test_scripts",

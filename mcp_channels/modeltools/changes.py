@@ -16,7 +16,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 from mcp_channels.broadcast import publish
 from mcp_channels.modeltools.allowlist import Related
 from mcp_channels.modeltools.exposure import Exposure, row_uri
-from mcp_channels.server.subscriptions import ResourceUpdated
+from mcp_channels.server.events import ResourceUpdated
 
 __all__ = ["Watch", "rows_changed"]
 

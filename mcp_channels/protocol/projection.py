@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
-from mcp_channels.protocol import content, methods, types
+from mcp_channels.protocol import content, elicitation, methods, types
 from mcp_channels.protocol.versions import Era, Revision
 
 __all__ = ["RootValue", "SharedResult", "has_object_root", "project", "project_result"]
@@ -32,6 +32,7 @@ _SINCE: Final[Mapping[type[Struct], Mapping[str, Revision]]] = {
     content.AudioContent: {"meta": _06},
     content.EmbeddedResource: {"meta": _06},
     content.ResourceLink: {"icons": _11},
+    elicitation.SamplingMessage: {"meta": _11},
     types.Implementation: {
         "title": _06,
         "description": _11,
@@ -296,6 +297,8 @@ _NESTED_CONTENT: Final[dict[type[Struct], tuple[str, ...]]] = {
     content.Resource: ("annotations",),
     content.ResourceLink: ("annotations",),
     content.TextContent: ("annotations",),
+    elicitation.SamplingMessage: ("content",),
+    methods.CreateMessageRequestParams: ("messages",),
     types.CallToolResult: ("content",),
     types.GetPromptResult: ("messages",),
     types.PromptMessage: ("content",),
@@ -332,9 +335,27 @@ def _project_property(member: Any) -> Any:
     return member
 
 
+def _project_sampling(
+    params: methods.CreateMessageRequestParams, revision: Revision
+) -> Struct:
+    """Before 2025-11-25 a message is one block: each of several is a message."""
+    if revision.rank >= _11.rank:
+        return params
+    params = copy(params)
+    params.messages = [
+        elicitation.SamplingMessage(message.role, block)
+        for message in params.messages
+        for block in (
+            message.content if isinstance(message.content, list) else [message.content]
+        )
+    ]
+    return params
+
+
 _REPLACE: Final[Mapping[type[Struct], Callable[[Any, Revision], Struct]]] = {
     content.AudioContent: _project_audio,
     content.ResourceLink: _project_link,
+    methods.CreateMessageRequestParams: _project_sampling,
     methods.ElicitRequestFormParams: _project_form,
     types.CallToolResult: _project_call_tool_result,
     types.Tool: _project_tool,

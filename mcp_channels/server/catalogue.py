@@ -13,6 +13,7 @@ from mcp_channels.protocol.types import (
     ListResourceTemplatesResult,
     ListToolsResult,
 )
+from mcp_channels.server.events import Kind
 from mcp_channels.server.pagination import decode_cursor, encode_cursor
 from mcp_channels.server.primitives import Primitive
 from mcp_channels.server.prompts import Prompt
@@ -117,8 +118,23 @@ class Catalogue:
         self.prompts = self._prompts.by_key
         self.resources = self._resources.by_key
         self.templates = self._templates.by_key
+        self._by_kind: dict[Kind, tuple[Mapping[str, Primitive], ...]] = {
+            "tools": (self.tools,),
+            "prompts": (self.prompts,),
+            "resources": (self.resources, self.templates),
+        }
         self.listing_templates = [
             template for template in self.templates.values() if template.can_list
+        ]
+
+    def differences(self, other: "Catalogue") -> list[Kind]:
+        """Return the kinds of which clients are told something else than by `other`."""
+        if other is self:
+            return []
+        return [
+            kind
+            for kind, keyed in self._by_kind.items()
+            if _definitions(keyed) != _definitions(other._by_kind[kind])
         ]
 
     def list_tools(self, cursor: Cursor) -> SharedResult:
@@ -147,3 +163,7 @@ class Catalogue:
             if variables is not None:
                 return FoundResource(template, variables)
         return None
+
+
+def _definitions(mappings: Iterable[Mapping[str, Primitive]]) -> list[Any]:
+    return [primitive.definition for keyed in mappings for primitive in keyed.values()]

@@ -1,7 +1,7 @@
 """What a function knows of the request that it answers, and can say meanwhile."""
 
 import math
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -35,6 +35,7 @@ from mcp_channels.server.schemas import encode_value
 
 if TYPE_CHECKING:
     from mcp_channels.server.catalogue import Catalogue
+    from mcp_channels.server.events import Kind
     from mcp_channels.server.subscriptions import Subscriptions
 
 __all__ = ["Context", "Session", "current_context"]
@@ -64,8 +65,9 @@ class Session(Protocol):
     ) -> Response:
         """Ask the client over the socket, on behalf of `request`."""
 
-    async def refresh(self) -> None:
-        """See to it that the catalogue is that of now."""
+    async def refresh(self) -> "Collection[Kind]":
+        """See to it that the catalogue is that of now; return the kinds of which it
+        holds something else than before."""
 
     def do(self, chore: Coroutine[Any, Any, None]) -> object:
         """Run `chore` beside the requests, until the channel is gone."""

@@ -11,7 +11,7 @@ import logging
 import sys
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from concurrent import futures
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -40,6 +40,7 @@ from mcp_channels.server.catalogue import Catalogue
 from mcp_channels.server.completion import complete
 from mcp_channels.server.concurrency import Workers
 from mcp_channels.server.context import Context
+from mcp_channels.server.events import Event, Kind
 from mcp_channels.server.interaction import ClientRefused, InputRequired
 from mcp_channels.server.permissions import Identity
 from mcp_channels.server.prompts import get_prompt, list_prompts
@@ -171,6 +172,10 @@ class Dispatcher:
                 self.subscriptions.release()
         self.wake()
 
+    def notify(self, event: Event) -> None:
+        """Hear of what happened on the site. Call it in the event loop."""
+        self.subscriptions.notify(event)
+
     def close(self, code: int, reason: str) -> None:
         """Close the channel with a WebSocket close code, after what is due."""
         self.connection.close(code, reason)
@@ -290,11 +295,14 @@ class Dispatcher:
             # that nothing is done for a client that no longer wants it.
             raise asyncio.CancelledError from None
 
-    async def refresh(self) -> None:
-        """See to it that the catalogue is that of now."""
+    async def refresh(self) -> Collection[Kind]:
+        """See to it that the catalogue is that of now; return the kinds of which it
+        holds something else than before."""
         # One after the other, lest an older one be found last.
         async with self._refreshing:
+            before = self.catalogue
             self.catalogue = await self._find_catalogue()
+            return self.catalogue.differences(before)
 
     # Requests
 

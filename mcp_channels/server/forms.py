@@ -7,6 +7,7 @@ judges the answer, or from a hand-written schema. MCP 2025-11-25, client/elicita
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -106,7 +107,8 @@ def _from_schema(schema: JSONSchema) -> RequestedForm:
 def _from_type(type: Any) -> RequestedForm:
     label = getattr(type, "__qualname__", repr(type))
     schema = schema_of(type, label)
-    definitions = schema.pop("$defs", {})
+    violations = Violations(schema, label=label)
+    definitions = schema.get("$defs", {})
     properties = {}
     for name, member in schema.get("properties", {}).items():
         properties[name] = _flatten(member, definitions, f"{label}.{name}")
@@ -117,7 +119,12 @@ def _from_type(type: Any) -> RequestedForm:
         try:
             return convert_value(content, type)
         except msgspec.ValidationError as exc:
-            raise Unacceptable(str(exc)) from None
+            # Its words are a programmer's, and of the first fault alone.
+            found: list[str] = []
+            # A pattern in the schema may be one that only Python understands.
+            with suppress(ImproperlyConfigured):
+                found = violations.describe(content)
+            raise Unacceptable("\n".join(found) or str(exc)) from None
 
     requested = {"type": "object", "properties": properties}
     if schema.get("required"):

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import UnsetType
 
@@ -29,50 +29,25 @@ from mcp_channels.protocol.types import (
     SubscriptionsListenResult,
 )
 from mcp_channels.server.context import Context
+from mcp_channels.server.events import (
+    KINDS,
+    AccessChanged,
+    Event,
+    Kind,
+    PrimitivesChanged,
+    ResourceUpdated,
+)
 from mcp_channels.server.resources import is_readable
 
 if TYPE_CHECKING:
     from mcp_channels.server.context import Session
 
-__all__ = [
-    "Event",
-    "PrimitivesChanged",
-    "ResourceUpdated",
-    "Subscriptions",
-    "listen",
-    "subscribe",
-    "unsubscribe",
-]
+__all__ = ["Subscriptions", "listen", "subscribe", "unsubscribe"]
 
 logger = logging.getLogger("mcp_channels")
 
-Kind: TypeAlias = Literal["tools", "prompts", "resources"]
-_KINDS: Final = get_args(Kind)
-
-
-@dataclass(frozen=True, slots=True)
-class PrimitivesChanged:
-    """
-    A list has other items than before, or says something else of them.
-
-    Raise ValueError for a kind that has no list.
-    """
-
-    kind: Kind
-
-    def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
-            raise ValueError(f"{self.kind!r} is none of {', '.join(_KINDS)}.")
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceUpdated:
-    """Reading this URI gives something else than before."""
-
-    uri: str
-
-
-Event: TypeAlias = PrimitivesChanged | ResourceUpdated
+# What a client can be told.
+News: TypeAlias = PrimitivesChanged | ResourceUpdated
 
 # Seconds that events are collected: long enough to coalesce the rows of one save, too
 # short to be noticed.
@@ -90,7 +65,7 @@ class _Listen:
     uris: set[str]
     ended: asyncio.Event
 
-    def wants(self, event: Event) -> bool:
+    def wants(self, event: News) -> bool:
         if isinstance(event, ResourceUpdated):
             return event.uri in self.uris
         return getattr(self.honoured, f"{event.kind}_list_changed") is True
@@ -107,7 +82,7 @@ class Subscriptions:
         self._uris: dict[str, Request] = {}
         self._listens: dict[Request, _Listen] = {}
         self._pending: dict[Event, None] = {}  # a set that keeps its order
-        self._held: dict[Event, None] = {}  # until the handshake is over
+        self._held: dict[News, None] = {}  # until the handshake is over
         self._timer: asyncio.TimerHandle | None = None
 
     # Of the client
@@ -182,7 +157,7 @@ class Subscriptions:
         uris = [uri for uri in uris if await self._is_readable(request, uri)]
         self._check_limit(1 + len(uris))
         honoured = SubscriptionFilter()
-        for kind in _KINDS:
+        for kind in KINDS:
             name = f"{kind}_list_changed"
             if getattr(wanted, name) is True and self._offers(kind):
                 setattr(honoured, name, True)
@@ -194,7 +169,7 @@ class Subscriptions:
         offered = self._session.connection.description.offered
         return f"{kind}.listChanged" in offered
 
-    def _listens_for(self, event: Event) -> list[_Listen]:
+    def _listens_for(self, event: News) -> list[_Listen]:
         # One that was cancelled is closed at once, but its task goes a little later.
         is_open = self._session.connection.is_open
         return [
@@ -223,26 +198,28 @@ class Subscriptions:
     async def _tell(self) -> None:
         events = list(self._pending)
         self._pending.clear()
+        news = {event: None for event in events if not isinstance(event, AccessChanged)}
         if any(self._concerns_permissions(event) for event in events):
             try:
-                await self._session.refresh()
+                changed = await self._session.refresh()
+                news.update(dict.fromkeys(map(PrimitivesChanged, changed)))
             except Exception:
                 # The database may be back soon; nobody is told of what was not checked.
                 logger.exception("Subscribers not told yet")
                 self._pending = dict.fromkeys([*events, *self._pending])
                 self._schedule(_RETRIED)
                 return
-        for event in events:
-            if not await self._deliver(event):
+        for item in news:
+            if not await self._deliver(item):
                 # The outbox is full: news can wait, answers cannot.
-                self._pending[event] = None
+                self._pending[item] = None
         if self._pending:
             self._schedule(_RETRIED)
         self._session.wake()
 
     def _concerns_permissions(self, event: Event) -> bool:
         """Tell whether the catalogue may be out of date, for `event`."""
-        if isinstance(event, PrimitivesChanged):
+        if not isinstance(event, ResourceUpdated):
             return True
         found = self._session.catalogue.find_resource(event.uri)
         return found is not None and found.resource.permission is not None
@@ -259,7 +236,7 @@ class Subscriptions:
         ]
         return bool(requests) and not await self._is_readable(requests[0], uri)
 
-    async def _deliver(self, event: Event) -> bool:
+    async def _deliver(self, event: News) -> bool:
         """Send what is due for `event`; False when some of it found no room."""
         connection = self._session.connection
         is_gone = False

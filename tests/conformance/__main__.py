@@ -14,10 +14,10 @@ HOST = "127.0.0.1"
 
 def main(arguments: list[str]) -> int:
     """Serve on the port that the command line names; return the exit status."""
-    if len(arguments) != 1 or not arguments[0].isdigit():
+    port = read_port(arguments)
+    if port is None:
         print("usage: conformance-server PORT", file=sys.stderr)
         return 2
-    port = int(arguments[0])
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.conformance.settings"
 
     # Imported here, because it sets up Django.
@@ -35,9 +35,18 @@ def main(arguments: list[str]) -> int:
     )
     server.run()
     if not server.listening_addresses:
-        print(f"Cannot serve on port {port}: it is in use.", file=sys.stderr)
+        # Why, Daphne has said.
+        print(f"Cannot serve on port {port}.", file=sys.stderr)
         return 1
     return 0
+
+
+def read_port(arguments: list[str]) -> int | None:
+    """Return the port that is the only argument; None when it is not."""
+    if len(arguments) != 1 or not arguments[0].isdecimal():
+        return None
+    port = int(arguments[0])
+    return port if port <= 0xFFFF else None
 
 
 if __name__ == "__main__":

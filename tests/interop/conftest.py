@@ -2,25 +2,39 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from tests.interop.servers import KINDS, Kind, Server, serve
+from tests.interop.servers import KINDS, Kind, Server, make_database, serve
 
 Serve = Callable[[Kind], Server]
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Serve]:
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the database that the servers share."""
+    path = tmp_path_factory.mktemp("interop") / "db.sqlite3"
+    make_database(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def servers(database: Path) -> Iterator[Serve]:
     """Start a server of a kind when the first test needs it."""
     started: dict[Kind, Server] = {}
     with ExitStack() as stack:
 
         def start(kind: Kind) -> Server:
             if kind not in started:
-                # Below Daphne's own limit, which has no close code.
                 started[kind] = stack.enter_context(
-                    serve(kind, MAX_FRAME_BYTES=100_000)
+                    serve(
+                        kind,
+                        database=database,
+                        # Below Daphne's own limit, which has no close code.
+                        MAX_FRAME_BYTES=100_000,
+                        PAGE_SIZE=10,
+                    )
                 )
             return started[kind]
 

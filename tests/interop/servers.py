@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["KINDS", "Kind", "Server", "serve"]
+__all__ = ["KINDS", "Kind", "Server", "make_database", "serve"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,8 +64,14 @@ class Server:
 
 
 @contextmanager
-def serve(kind: Kind, root_path: str = "", **settings: Any) -> Iterator[Server]:
-    """Run a server with these MCP_CHANNELS until the block ends."""
+def serve(
+    kind: Kind, root_path: str = "", database: Path | None = None, **settings: Any
+) -> Iterator[Server]:
+    """
+    Run a server with these MCP_CHANNELS until the block ends.
+
+    `database` is a file of make_database(); without one there are no tables.
+    """
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [
@@ -76,11 +82,7 @@ def serve(kind: Kind, root_path: str = "", **settings: Any) -> Iterator[Server]:
                 APPLICATION,
             ],
             cwd=ROOT,
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "tests.interop.settings",
-                "MCP_CHANNELS": json.dumps(settings),
-            },
+            env=environment(database, **settings),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -96,6 +98,27 @@ def serve(kind: Kind, root_path: str = "", **settings: Any) -> Iterator[Server]:
             yield server
         finally:
             server.end()
+
+
+def make_database(path: Path) -> None:
+    """Make the tables of the site in a new file."""
+    subprocess.run(
+        [sys.executable, "-m", "django", "migrate", "--verbosity=0"],
+        cwd=ROOT,
+        env=environment(path),
+        timeout=STARTING,
+        check=True,
+    )
+
+
+def environment(database: Path | None, **settings: Any) -> dict[str, str]:
+    """Return the environment of a process of the site."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.interop.settings",
+        "INTEROP_DATABASE": str(database or ":memory:"),
+        "MCP_CHANNELS": json.dumps(settings),
+    }
 
 
 def find_port(process: subprocess.Popen[bytes], log: Any) -> int:

@@ -13,6 +13,12 @@ INSTALLED_APPS = [
     "mcp_channels",
     "tests.interop",  # its module `mcp` has the tools
 ]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ["INTEROP_DATABASE"],
+    }
+}
 ASGI_APPLICATION = "tests.interop.asgi.application"
 MCP_CHANNELS = {
     "SERVER_NAME": "interop",

@@ -192,25 +192,83 @@ async def test_frame_that_is_no_message_is_answered(
     assert stayed
 
 
-@pytest.mark.parametrize(
-    ("revision", "method"),
-    [("2025-06-18", "resources/subscribe"), ("2026-07-28", "subscriptions/listen")],
-)
-async def test_subscriptions_are_not_there_yet(
-    server: Server, revision: str, method: str
-) -> None:
-    async with open_peer(server.url(), revision) as peer:
-        answer = await peer.answer(await peer.ask(method, uri="shop://orders"))
-
-    assert answer["error"]["code"] == -32601
-
-
 def test_servers_send_pings_by_themselves() -> None:
     for kind, interval in (
         (uvicorn.Config, "ws_ping_interval"),
         (daphne.server.Server, "ping_interval"),
     ):
         assert inspect.signature(kind).parameters[interval].default == 20
+
+
+# Subscriptions
+
+TEA, RUM = "shop://stock/tea", "shop://stock/rum"
+SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
+
+
+@pytest.mark.parametrize("revision", ["2024-11-05", "2025-11-25"])
+async def test_subscriber_is_told_until_it_unsubscribes(
+    server: Server, revision: str
+) -> None:
+    url = server.url()
+    async with open_peer(url, revision) as peer, open_peer(url) as other:
+        subscribed = await peer.request("resources/subscribe", uri=TEA)
+        await peer.request("resources/subscribe", uri=RUM)
+        await other.call("restock", item="tea", count=5)
+        told = await peer.receive()
+        unsubscribed = await peer.request("resources/unsubscribe", uri=TEA)
+        await other.call("restock", item="tea", count=5)
+        await other.call("restock", item="rum", count=2)
+        told_later = await peer.receive()
+
+    method = "notifications/resources/updated"
+    assert subscribed == unsubscribed == {}
+    assert told == {"jsonrpc": "2.0", "method": method, "params": {"uri": TEA}}
+    # What was left changed before, and would have been told of before.
+    assert told_later == {"jsonrpc": "2.0", "method": method, "params": {"uri": RUM}}
+
+
+async def test_listen_is_acknowledged_first_and_tagged_and_ends_when_cancelled(
+    server: Server,
+) -> None:
+    url = server.url()
+    async with open_peer(url) as peer, open_peer(url) as other:
+        wanted = {"resourceSubscriptions": [TEA, "shop://stock/coffee"]}
+        first = await peer.ask("subscriptions/listen", notifications=wanted)
+        acknowledged = await peer.receive()
+        await other.call("restock", item="tea", count=5)
+        told = await peer.receive()
+        second = await peer.ask("subscriptions/listen", notifications=wanted)
+        await peer.receive()
+        await peer.notify("notifications/cancelled", requestId=first)
+        # Read after the cancellation, which is without an answer.
+        await peer.call("add", a=1, b=2)
+        await other.call("restock", item="tea", count=5)
+        told_later = await peer.receive()
+        await peer.call("add", a=1, b=2)
+
+    assert acknowledged["method"] == "notifications/subscriptions/acknowledged"
+    assert acknowledged["params"] == {
+        "notifications": {"resourceSubscriptions": [TEA]},
+        "_meta": {SUBSCRIPTION_ID: first},
+    }
+    assert told["method"] == told_later["method"] == "notifications/resources/updated"
+    assert told["params"] == {"uri": TEA, "_meta": {SUBSCRIPTION_ID: first}}
+    assert told_later["params"] == {"uri": TEA, "_meta": {SUBSCRIPTION_ID: second}}
+    assert peer.notifications == []
+
+
+@pytest.mark.parametrize(
+    ("revision", "method"),
+    [("2025-11-25", "subscriptions/listen"), ("2026-07-28", "resources/subscribe")],
+)
+async def test_each_era_has_its_own_way_to_subscribe(
+    server: Server, revision: str, method: str
+) -> None:
+    async with open_peer(server.url(), revision) as peer:
+        answer = await peer.answer(await peer.ask(method, uri=TEA))
+
+    assert answer["error"]["code"] == -32601
 
 
 # Closing

@@ -16,8 +16,6 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from mcp_channels import ResourceUpdated, publish
-from mcp_channels.conf import get_settings
 from mcp_channels.protocol.envelope import (
     CLIENT_CAPABILITIES,
     PROTOCOL_VERSION,
@@ -338,13 +336,6 @@ async def test_sampling(site: Connect) -> None:
     assert message == {"role": "user", "content": {"type": "text", "text": "2 + 2?"}}
 
 
-async def test_sampling_needs_the_capability(site: Connect) -> None:
-    client = await site(LEGACY, capabilities={})
-    result = await client.call_tool("test_sampling", {"prompt": "?"})
-
-    assert result["isError"] is True
-
-
 @pytest.mark.parametrize("action", ["accept", "decline", "cancel"])
 async def test_elicitation(site: Connect, action: str) -> None:
     asked: list[JSON] = []
@@ -429,17 +420,6 @@ async def test_refusal_of_the_client_is_a_result(site: Connect) -> None:
     result = await client.call_tool("test_sampling", {"prompt": "?"})
 
     assert result["isError"] is True
-
-
-async def test_questions_that_nobody_answers_hold_no_thread(site: Connect) -> None:
-    silent, other = await site(LEGACY), await site(LEGACY)
-    # More than there are threads for synchronous functions.
-    for _ in range(get_settings().SYNC_THREADS + 8):
-        params = {"name": "test_sampling", "arguments": {"prompt": "?"}}
-        await silent.send_request("tools/call", params)
-        await silent.notification("sampling/createMessage")
-
-    assert text_of(await other.call_tool("test_simple_text"))
 
 
 # The same tools, written once, in both eras
@@ -694,13 +674,6 @@ async def test_news_that_nobody_asked_for_are_not_sent(site: Connect) -> None:
     assert await listener.receive_nothing()
 
 
-async def test_legacy_clients_are_told_unasked(site: Connect) -> None:
-    listener, caller = await site(LEGACY), await site(LEGACY)
-    await caller.call_tool("test_trigger_tool_change")
-
-    assert await listener.notification("notifications/tools/list_changed") == {}
-
-
 # Resources, prompts, completion
 
 
@@ -719,31 +692,6 @@ async def test_resources_are_read(site: Connect, revision: str) -> None:
     assert watched["text"]
     assert data["uri"] == "test://template/123/data"
     assert json.loads(data["text"])["id"] == "123"
-
-
-@pytest.mark.parametrize(("revision", "code"), [(LEGACY, -32002), (MODERN, -32602)])
-async def test_missing_resource_is_an_error(
-    site: Connect, revision: str, code: int
-) -> None:
-    client = await site(revision)
-    uri = "test://nonexistent-resource-for-conformance-testing"
-    with pytest.raises(RequestFailed) as caught:
-        await client.read_resource(uri)
-
-    assert caught.value.code == code
-    assert caught.value.data == {"uri": uri}
-
-
-async def test_watched_resource(site: Connect) -> None:
-    client = await site(LEGACY)
-    watched = {"uri": "test://watched-resource"}
-    assert await client.request("resources/subscribe", watched) == {}
-    publish(ResourceUpdated("test://watched-resource"))
-    assert await client.notification("notifications/resources/updated") == watched
-    assert await client.request("resources/unsubscribe", watched) == {}
-    publish(ResourceUpdated("test://watched-resource"))
-
-    assert await client.receive_nothing(0.2)
 
 
 @both_eras
@@ -778,14 +726,11 @@ async def test_completion(site: Connect, revision: str) -> None:
 # Rules for every message
 
 
-async def test_handshake(site: Connect) -> None:
-    client = await site(LEGACY)
-    assert await client.request("ping") == {}
-    assert await client.request("logging/setLevel", {"level": "info"}) == {}
-    other = MCPCommunicator(revision=LEGACY, consumer=ConformanceConsumer)
-    await other.connect()
-    result = await other.initialize()
-    await other.disconnect()
+async def test_handshake() -> None:
+    client = MCPCommunicator(revision=LEGACY, consumer=ConformanceConsumer)
+    await client.connect()
+    result = await client.initialize()
+    await client.disconnect()
 
     assert result["protocolVersion"] == LEGACY
     assert result["serverInfo"].keys() >= {"name", "version"}
@@ -871,15 +816,6 @@ async def test_every_modern_result_says_its_type_and_its_age(site: Connect) -> N
         assert result["cacheScope"] in ("public", "private")
 
 
-@both_eras
-async def test_three_lists_in_flight(site: Connect, revision: str) -> None:
-    client = await site(revision)
-    ids = [await client.send_request("tools/list") for _ in range(3)]
-    lists = [(await client.answer_to(id))["tools"] for id in reversed(ids)]
-
-    assert lists[0] == lists[1] == lists[2]
-
-
 # Served
 
 
@@ -940,10 +876,11 @@ def test_taken_port_is_said() -> None:
         output, _ = process.communicate(timeout=30)
 
     assert process.returncode == 1
+    assert "Address already in use" in output
     assert "Cannot serve on port" in output
 
 
-@pytest.mark.parametrize("arguments", [[], ["x"], ["1", "2"]])
+@pytest.mark.parametrize("arguments", [[], ["x"], ["1", "2"], ["²"], ["65536"]])
 def test_wrong_command_line_is_said(arguments: list[str]) -> None:
     with served(*arguments) as process:
         output, _ = process.communicate(timeout=30)

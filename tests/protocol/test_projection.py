@@ -7,8 +7,12 @@ from mcp_types import methods as reference
 from msgspec import UNSET, Raw, Struct
 
 from mcp_channels.protocol import content, types
+from mcp_channels.protocol.elicitation import SamplingMessage
 from mcp_channels.protocol.envelope import SERVER_INFO
-from mcp_channels.protocol.methods import ProgressNotificationParams
+from mcp_channels.protocol.methods import (
+    CreateMessageRequestParams,
+    ProgressNotificationParams,
+)
 from mcp_channels.protocol.projection import (
     RootValue,
     SharedResult,
@@ -139,6 +143,7 @@ MEMBERS: list[tuple[Struct, dict[str, set[Revision]]]] = [
         ProgressNotificationParams(progress_token=1, progress=1, total=2, message="m"),
         {"message": SINCE_03},
     ),
+    (SamplingMessage("user", TEXT, meta=META), {"_meta": SINCE_11}),
     (types.GetPromptResult(messages=[], description="d", meta=META), {}),
     (types.Completion([], total=1, has_more=False), {}),
 ]
@@ -427,6 +432,31 @@ def test_root_is_an_object_when_its_type_says_so() -> None:
     assert has_object_root({"type": "object"})
     assert not has_object_root({"type": ["object"]})
     assert not has_object_root({"properties": {}})
+
+
+# Sampling
+
+
+@pytest.mark.parametrize("revision", Revision)
+def test_sampling_has_one_block_in_a_message_where_there_are_no_more(
+    revision: Revision,
+) -> None:
+    said = [SamplingMessage("user", [TEXT, AUDIO]), SamplingMessage("assistant", TEXT)]
+    params = CreateMessageRequestParams(messages=said, max_tokens=1)
+    before = wire(params)
+    text, audio = wire(project(TEXT, revision)), wire(project(AUDIO, revision))
+    answered = {"role": "assistant", "content": text}
+    messages = wire(project(params, revision))["messages"]
+
+    if revision in SINCE_11:
+        assert messages == [{"role": "user", "content": [text, audio]}, answered]
+    else:
+        assert messages == [
+            {"role": "user", "content": text},
+            {"role": "user", "content": audio},
+            answered,
+        ]
+    assert wire(params) == before
 
 
 # The result envelope

@@ -154,6 +154,23 @@ def test_missing_answer_is_not_acceptable() -> None:
     assert "count" in refusal(Order, {"name": "ada", "size": "small"})
 
 
+def test_every_wrong_answer_is_told_in_words_for_a_person() -> None:
+    content = {"name": "ada", "count": 10, "size": "medium", "due": "tomorrow"}
+
+    assert refusal(Order, content).split("\n") == [
+        "count: it is greater than the maximum of 9, got integer 10",
+        'size: expected one of "large", "small", got string "medium"',
+        'due: it is not a "date", got string "tomorrow"',
+    ]
+
+
+def test_answer_to_a_pattern_that_only_python_has_is_told_as_python_does() -> None:
+    class Code(msgspec.Struct):
+        code: Annotated[str, msgspec.Meta(pattern="x\\Z")]
+
+    assert "matching regex" in refusal(Code, {"code": "y"})
+
+
 class Nested(msgspec.Struct):
     order: Order
 
