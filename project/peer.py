@@ -15,6 +15,7 @@ from websockets.typing import Origin, Subprotocol
 
 __all__ = [
     "ANSWER_TIMEOUT",
+    "LINE",
     "CheckFailed",
     "Json",
     "Peer",
@@ -27,7 +28,7 @@ ANSWER_TIMEOUT = 20  # seconds for an answer; a busy machine takes two
 
 MOST_PAGES = 200  # of a list
 
-LINE = 200  # characters of a message that the transcript shows
+LINE = 240  # characters of a message that the transcript shows
 
 Json = dict[str, Any]
 
@@ -70,6 +71,7 @@ class Peer:
         self.last_id = 0
         self.is_quiet = False
         self.unsaid = 0
+        self.shown: Json = {}  # what was said last in any `_meta`
 
     @property
     def is_modern(self) -> bool:
@@ -89,7 +91,23 @@ class Peer:
         if self.is_quiet:
             self.unsaid += 1
         else:
-            print(f"{self.label} {direction} {shorten(frame)}", flush=True)
+            text = shorten(self.abridge(frame))
+            print(f"{self.label} {direction} {text}", flush=True)
+
+    def abridge(self, frame: Any) -> Any:
+        """Leave out of a frame's `_meta` what was said before: in the modern era that
+        is most of a short message."""
+        for part in ("params", "result"):
+            inside = frame.get(part) if isinstance(frame, dict) else None
+            meta = inside.get("_meta") if isinstance(inside, dict) else None
+            if isinstance(inside, dict) and isinstance(meta, dict):
+                known = [key for key in meta if meta[key] == self.shown.get(key)]
+                self.shown |= meta
+                if known:
+                    left = {key: meta[key] for key in meta if key not in known}
+                    short = left | {"...": "as before"} if left else "as before"
+                    frame = {**frame, part: {**inside, "_meta": short}}
+        return frame
 
     async def read(self) -> None:
         """Sort what arrives until the connection ends."""

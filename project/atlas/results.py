@@ -270,6 +270,12 @@ class CancelledTrip(Struct, kw_only=True, frozen=True):
     trips_left: int  # of the same traveller
 
 
+class ExportedTrip(Struct, kw_only=True, frozen=True):
+    id: int
+    text: str  # Markdown
+    places: list[str]  # URIs of files where the client can write it
+
+
 def coordinates(city: City) -> tuple[float, float]:
     return city.latitude, city.longitude
 

@@ -7,6 +7,7 @@ Nothing here imports Django or the package: what is proved is what any client se
 import asyncio
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -22,14 +23,14 @@ from project.check.subscriptions import check_listens, check_subscriptions
 from project.check.tools import check_tools
 from project.check.trips import check_trips
 from project.demo import HOST, snippet
-from project.peer import ANSWER_TIMEOUT, CheckFailed, Json, sign_in
+from project.peer import ANSWER_TIMEOUT, LINE, CheckFailed, Json, sign_in
 
 __all__ = ["run"]
 
 TIMEOUT = 300  # seconds for everything
 
 # What ada's clients let themselves be asked.
-CAPABILITIES: Json = {"elicitation": {}, "sampling": {}}
+CAPABILITIES: Json = {"elicitation": {}, "roots": {}, "sampling": {}}
 
 
 def run() -> int:
@@ -55,6 +56,10 @@ async def check(judge: Judge) -> None:
         async with asyncio.timeout(TIMEOUT), served(Path(directory)) as port:
             url = f"ws://{HOST}:{port}/ws"
             heading(f"The demo listens at {url}")
+            print(
+                "-> is what a client sends, <- what it gets, ok a claim that holds.\n"
+                "Long messages are cut, and what _meta said before is left out."
+            )
             await check_snippet(judge, url)
             await check_anonymous(judge, url, is_modern=False)
             await check_anonymous(judge, url, is_modern=True)
@@ -63,7 +68,8 @@ async def check(judge: Judge) -> None:
 
 
 async def check_snippet(judge: Judge, url: str) -> None:
-    heading("The program that the demo prints")
+    heading("The program that the demo prints when it starts")
+    print(textwrap.indent(snippet(url), "   | ", lambda line: True), flush=True)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", snippet(url)),
         stdout=asyncio.subprocess.PIPE,
@@ -76,6 +82,7 @@ async def check_snippet(judge: Judge, url: str) -> None:
         if process.returncode is None:
             process.kill()
     text = output.decode()
+    print(" ".join(text.split())[:LINE], "...", flush=True)
     judge.expect('"geonameid": 2267057' in text, "it finds Lisbon", text)
 
 
@@ -148,7 +155,9 @@ async def check_stranger(judge: Judge, url: str, cookie: str) -> None:
             status = 101
     except InvalidStatus as exc:
         status = exc.response.status_code
-    judge.expect(status in (401, 403), "it cannot use her cookie", status)
+    judge.expect(
+        status in (401, 403), f"it cannot use her cookie: status {status}", status
+    )
 
 
 def name_of(is_modern: bool) -> str:

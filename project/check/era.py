@@ -25,7 +25,11 @@ LOGGED = {f"{KEY}logLevel": "info"}  # goes into `_meta` of a modern request
 OFFERED = {"tools", "resources", "prompts", "completions", "logging"}
 
 # What a client lets itself be asked, and with which capability it says so.
-QUESTIONS = {"elicitation": "elicitation/create", "sampling": "sampling/createMessage"}
+QUESTIONS = {
+    "elicitation": "elicitation/create",
+    "roots": "roots/list",
+    "sampling": "sampling/createMessage",
+}
 
 
 @asynccontextmanager

@@ -1,5 +1,5 @@
 """
-Questions to the client: forms that its user fills in, or not, and its model.
+Questions to the client: forms that its user fills in, or not, its model, its folders.
 
 The same conversation is held in both eras; see Talk.
 """
@@ -20,6 +20,7 @@ async def check_questions(judge: Judge, peer: Peer, stranger: Peer) -> None:
         await check_state(judge, peer, stranger, trip)
     await check_answers(judge, peer, trip)
     await check_model(judge, peer)
+    await check_folders(judge, peer)
 
 
 async def check_refusals(judge: Judge, peer: Peer, trip: int) -> None:
@@ -48,7 +49,7 @@ async def check_answers(judge: Judge, peer: Peer, trip: int) -> None:
     first = talk.asked["message"]
     await talk.fill_in(reason="boredom")
     judge.expect(
-        talk.asked["message"].startswith(first) and talk.asked["message"] != first,
+        talk.asked["message"].startswith(f"{first}\n\nreason: expected one of "),
         "an answer that is none of the choices is asked for again, and it says why",
         talk.asked["message"],
     )
@@ -149,5 +150,34 @@ async def check_model(judge: Judge, peer: Peer) -> None:
     judge.expect(
         content["written_by"] is None and "Lisbon" in content["text"],
         "without a model it gives the plain facts",
+        content,
+    )
+
+
+async def check_folders(judge: Judge, peer: Peer) -> None:
+    """Tell the tool where the user works, and then do not."""
+    trip = await plan(peer, f"Kept, exported by {peer.label}")
+    talk = Talk(peer, "export_trip", {"trip": trip})
+    await talk.begin()
+    judge.expect(
+        talk.question["method"] == "roots/list",
+        "export_trip asks for the folders of the client",
+        talk.question,
+    )
+    await talk.answer({"roots": [{"uri": "file:///home/ada/trips", "name": "trips"}]})
+    content = talk.result["structuredContent"]
+    judge.expect(
+        len(content["places"]) == 1
+        and content["places"][0].startswith("file:///home/ada/trips/kept-")
+        and "Braga, Portugal" in content["text"],
+        "and proposes a file in it, to be written by the client",
+        content,
+    )
+    await talk.begin()
+    await talk.answer({"roots": []})
+    content = talk.result["structuredContent"]
+    judge.expect(
+        content["places"] == [] and "Braga" in content["text"],
+        "without folders there is the text alone",
         content,
     )

@@ -13,7 +13,7 @@ __all__ = ["check_tools"]
 TOOLS = {
     *("find_city", "nearest_cities", "distance_between", "route_length"),
     *("time_difference", "sunrise_sunset", "country_profile", "compare_countries"),
-    *("my_trips", "plan_trip", "cancel_trip", "describe_city"),
+    *("my_trips", "plan_trip", "cancel_trip", "export_trip", "describe_city"),
 }
 
 # Nine cities, eight legs of a quarter second: long enough to be cancelled on the way.
@@ -52,7 +52,7 @@ async def check_list(judge: Judge, peer: Peer) -> None:
         params = {"cursor": page["nextCursor"]}
     names = [tool["name"] for tool in tools]
     judge.expect(
-        set(names) == TOOLS and len(names) == len(TOOLS) and pages == 3,
+        set(names) == TOOLS and len(names) == len(TOOLS) and pages == 4,
         f"{pages} pages list {len(names)} tools, each once",
         names,
     )

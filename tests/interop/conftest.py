@@ -1,14 +1,29 @@
 """The servers that the tests of this room share."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.interop.servers import KINDS, Kind, Server, make_database, serve
 
 Serve = Callable[[Kind], Server]
+
+
+@contextmanager
+def starting(**options: Any) -> Iterator[Serve]:
+    """Start a server of a kind, as serve() does, when the first test needs it."""
+    started: dict[Kind, Server] = {}
+    with ExitStack() as stack:
+
+        def start(kind: Kind) -> Server:
+            if kind not in started:
+                started[kind] = stack.enter_context(serve(kind, **options))
+            return started[kind]
+
+        yield start
 
 
 @pytest.fixture(scope="session")
@@ -21,39 +36,20 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def servers(database: Path) -> Iterator[Serve]:
-    """Start a server of a kind when the first test needs it."""
-    started: dict[Kind, Server] = {}
-    with ExitStack() as stack:
-
-        def start(kind: Kind) -> Server:
-            if kind not in started:
-                started[kind] = stack.enter_context(
-                    serve(
-                        kind,
-                        database=database,
-                        # Below Daphne's own limit, which has no close code.
-                        MAX_FRAME_BYTES=100_000,
-                        PAGE_SIZE=10,
-                    )
-                )
-            return started[kind]
-
+    # The frames are below Daphne's own limit, which has no close code.
+    with starting(database=database, MAX_FRAME_BYTES=100_000, PAGE_SIZE=10) as start:
         yield start
 
 
 @pytest.fixture(scope="session")
 def odd_servers() -> Iterator[Serve]:
-    """Start one below a root path, patient with garbage but not with the idle."""
-    started: dict[Kind, Server] = {}
-    with ExitStack() as stack:
+    with starting(root_path="/site", MAX_VIOLATIONS=None) as start:
+        yield start
 
-        def start(kind: Kind) -> Server:
-            if kind not in started:
-                started[kind] = stack.enter_context(
-                    serve(kind, "/site", MAX_VIOLATIONS=None, IDLE_TIMEOUT=1.0)
-                )
-            return started[kind]
 
+@pytest.fixture(scope="session")
+def impatient_servers() -> Iterator[Serve]:
+    with starting(IDLE_TIMEOUT=1.0) as start:
         yield start
 
 
@@ -65,5 +61,13 @@ def server(request: pytest.FixtureRequest, servers: Serve) -> Server:
 
 @pytest.fixture(params=KINDS)
 def odd_server(request: pytest.FixtureRequest, odd_servers: Serve) -> Server:
-    """Each kind of server in turn, with the settings of odd_servers."""
+    """Each kind in turn, below a root path and patient with garbage."""
     return odd_servers(request.param)
+
+
+@pytest.fixture(params=KINDS)
+def impatient_server(
+    request: pytest.FixtureRequest, impatient_servers: Serve
+) -> Server:
+    """Each kind in turn, impatient with the idle."""
+    return impatient_servers(request.param)

@@ -341,17 +341,17 @@ async def test_close_has_the_code_that_the_page_says(server: Server, code: str) 
         assert await peer.request("server/discover")
 
 
-async def test_idle_connection_is_closed(odd_server: Server) -> None:
-    assert await close_1000(odd_server) == 1000
+async def test_idle_connection_is_closed(impatient_server: Server) -> None:
+    assert await close_1000(impatient_server) == 1000
 
 
-async def test_pings_do_not_keep_an_idle_connection(odd_server: Server) -> None:
+async def test_pings_do_not_keep_an_idle_connection(impatient_server: Server) -> None:
     async def ping(peer: Peer) -> None:
         while True:
             await (await peer.socket.ping())
             await asyncio.sleep(0.1)
 
-    async with open_peer(odd_server.url()) as peer:
+    async with open_peer(impatient_server.url()) as peer:
         pings = asyncio.create_task(ping(peer))
         code = await peer.close_code()
         with contextlib.suppress(ConnectionClosed, asyncio.CancelledError):

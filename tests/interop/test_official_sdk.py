@@ -656,6 +656,26 @@ async def test_roots_of_the_client_are_listed(connect: Connect) -> None:
     assert text_of(result) == '["home: file:///home/ada"]'
 
 
+@legacy_only
+@deprecated
+async def test_client_may_say_that_its_roots_changed(connect: Connect) -> None:
+    folders = ["attic", "cellar"]
+
+    async def list_roots(context: Any) -> Any:
+        return types.ListRootsResult(
+            roots=[types.Root(uri=f"file:///{folders.pop(0)}", name="it")]
+        )
+
+    async with connect(list_roots_callback=list_roots) as client:
+        before = await client.call_tool("folders")
+        await client.send_roots_list_changed()
+        after = await client.call_tool("folders")
+
+    # It is asked anew each time.
+    assert text_of(before) == '["it: file:///attic"]'
+    assert text_of(after) == '["it: file:///cellar"]'
+
+
 async def test_prompts_and_resources_may_ask(connect: Connect) -> None:
     async def fill_in(context: Any, params: types.ElicitRequestParams) -> Any:
         return types.ElicitResult(action="accept", content={"name": "Ada"})
@@ -749,6 +769,33 @@ async def test_two_questions_and_one_write(
     # Each is asked once, and before the last answer nothing is written.
     assert asked == [("Who comes?", 0), (f"Book {room} for Ada?", 0)]
     assert count_bookings(database, room) == 1
+
+
+@pytest.mark.parametrize("name", ["book", "book_async"])
+async def test_questions_of_several_calls_are_told_apart(
+    connect: Connect, database: Path, name: str
+) -> None:
+    rooms = [uuid4().hex for _ in range(8)]
+    asked: list[str] = []
+
+    async def answer(context: Any, params: types.ElicitRequestParams) -> Any:
+        asked.append(params.message)
+        content = {"name": f"Guest {len(asked)}", "sure": True}
+        (wanted,) = params.requested_schema["properties"]
+        return types.ElicitResult(action="accept", content={wanted: content[wanted]})
+
+    async with connect(elicitation_callback=answer) as client:
+        results = await asyncio.gather(
+            *(client.call_tool(name, {"room": room}) for room in rooms)
+        )
+
+    guests = [text_of(result).partition(" has ")[0] for result in results]
+    assert len(set(guests)) == len(rooms)
+    assert sorted(asked) == sorted(
+        [f"Book {room} for {guest}?" for room, guest in zip(rooms, guests, strict=True)]
+        + ["Who comes?"] * len(rooms)
+    )
+    assert [count_bookings(database, room) for room in rooms] == [1] * len(rooms)
 
 
 @pytest.mark.parametrize("name", ["book", "book_async"])

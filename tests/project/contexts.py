@@ -3,6 +3,7 @@
 from collections import deque
 
 from django.contrib.auth.models import AnonymousUser
+from msgspec import UNSET
 
 from mcp_channels.protocol.types import ClientCapabilities
 
@@ -10,16 +11,18 @@ from mcp_channels.protocol.types import ClientCapabilities
 class FakeContext:
     """Records what is said, and answers questions with what it was given."""
 
-    def __init__(self, user=None, *, answers=(), sampling=None):
+    def __init__(self, user=None, *, answers=(), sampling=None, roots=None):
         self.user = user or AnonymousUser()
         self.capabilities = ClientCapabilities(
-            sampling={} if sampling is not None else None
+            sampling={} if sampling is not None else UNSET,
+            roots={} if roots is not None else UNSET,
         )
         self.steps = []
         self.messages = []
         self.questions = []
         self._answers = deque(answers)
         self._sampling = sampling
+        self._roots = roots
 
     def progress(self, done, total=None, message=None):
         self.steps.append((done, total, message))
@@ -34,6 +37,9 @@ class FakeContext:
     async def asample(self, messages, *, max_tokens):
         self.questions.append((messages, max_tokens))
         return give(self._sampling)
+
+    def list_roots(self):
+        return give(self._roots)
 
 
 def give(answer):

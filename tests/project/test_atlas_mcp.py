@@ -27,7 +27,7 @@ def test_every_tool_is_registered_and_says_what_it_does():
         if tool.function.__module__.startswith("project.atlas.mcp.")
     }
 
-    assert len(tools) == 12
+    assert len(tools) == 13
     for name, definition in tools.items():
         hints = definition.annotations
         assert hints.read_only_hint is (name not in WRITING), name

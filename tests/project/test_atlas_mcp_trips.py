@@ -4,7 +4,7 @@ from datetime import date, timedelta
 import pytest
 from django.utils import timezone as django_timezone
 
-from mcp_channels import Declined, ToolError
+from mcp_channels import ClientRefused, Declined, Root, ToolError
 from project.atlas.mcp import trips
 from project.atlas.mcp.trips import Cancellation, Confirmation, PlannedStop
 from project.atlas.models import Trip
@@ -136,6 +136,33 @@ def test_word_confirms(word):
 @pytest.mark.parametrize("word", ["", "yes", "CANCEL it"])
 def test_other_words_do_not_confirm(word):
     assert not Confirmation({"word": word}).is_valid()
+
+
+def test_trip_is_exported_to_the_folders_of_the_client(ada, trip):
+    roots = [Root("file:///home/ada/"), Root("file:///srv")]
+    exported = trips.export_trip(FakeContext(ada.user, roots=roots), trip.id)
+
+    start = trip.starts_on
+    assert exported.text == f"# Away\n\n- {start}: Lisbon, Portugal, nights: 2\n"
+    assert exported.places == [
+        f"file:///home/ada/away-{trip.id}.md",
+        f"file:///srv/away-{trip.id}.md",
+    ]
+
+
+@pytest.mark.parametrize("roots", [None, [], ClientRefused("No.")])
+def test_trip_is_exported_without_folders(ada, trip, roots):
+    exported = trips.export_trip(FakeContext(ada.user, roots=roots), trip.id)
+
+    assert exported.text.startswith("# Away")
+    assert exported.places == []
+
+
+def test_trip_of_somebody_else_is_not_exported(trip, make_user):
+    grace = FakeContext(make_user("grace"), roots=[])
+
+    with pytest.raises(ToolError, match=f"no trip {trip.id} of yours"):
+        trips.export_trip(grace, trip.id)
 
 
 def test_what_happens_to_trips_is_logged_without_their_titles(ada, trip, caplog):

@@ -166,6 +166,23 @@ async def test_closed_connection_fails_at_once():
             await peer.request("ping", {})
 
 
+async def test_what_was_said_before_is_left_out_of_the_transcript(capsys):
+    server = {"_meta": {"info": "x"}}
+    replies = [[{"id": 1, "result": server}], [{"id": 2, "result": server}]]
+    async with talking_to(*replies, meta={"version": "y"}) as (peer, received):
+        await peer.request("ping", {})
+        await peer.request("ping", {}, {"progressToken": 5})
+
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition('"_meta": ')[2] for line in said] == [
+        '{"version": "y"}}}',
+        '{"info": "x"}}}',
+        '{"progressToken": 5, "...": "as before"}}}',
+        '"as before"}}',
+    ]
+    assert received[1]["params"]["_meta"] == {"version": "y", "progressToken": 5}
+
+
 def test_long_values_are_shortened():
     assert shorten({"a": "é"}) == '{"a": "é"}'
     assert shorten("x" * 300, 10) == '"xxxxxxxxx ... (302 characters)'

@@ -1,24 +1,26 @@
 """
-Trips: tools to see, plan and cancel one's own, and a resource for each.
+Trips: tools to see, plan, cancel and export one's own, and a resource for each.
 
 Who watches `atlas://trips/5` is told when that trip changes, by the module `news`.
 """
 
 import logging
+from contextlib import suppress
 from datetime import date
 from typing import Annotated, Literal
 
 from django import forms
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.text import slugify
 from msgspec import Meta, Struct
 
-from mcp_channels import Context, Resource, ToolError, resource, tool
+from mcp_channels import ClientRefused, Context, Resource, ToolError, resource, tool
 from project.atlas import itinerary
 from project.atlas.mcp.places import CityReference, get_city
 from project.atlas.models import Trip
 from project.atlas.news import TRIP
-from project.atlas.results import CancelledTrip, TripDetails, TripList
+from project.atlas.results import CancelledTrip, ExportedTrip, TripDetails, TripList
 
 # The client hears of it too: see LOGGING in the settings.
 logger = logging.getLogger(__name__)
@@ -130,6 +132,42 @@ def cancel_trip(context: Context, trip: Annotated[int, Meta(ge=1)]) -> Cancelled
         title=subject.title,
         reason=cancellation.reason,
         trips_left=trips_of(owner).count(),
+    )
+
+
+@tool(title="Export a trip", read_only=True, open_world=False)
+def export_trip(context: Context, trip: Annotated[int, Meta(ge=1)]) -> ExportedTrip:
+    """
+    Write out a trip of the signed-in user in Markdown, to be kept as a file.
+
+    Needs a connection that is signed in. `places` are files to write it to, in the
+    folders that the client works with; nothing is written here.
+
+    Args:
+        trip: id of the trip, as my_trips and plan_trip give it.
+    """
+    subject = trips_of(signed_in(context)).filter(pk=trip).first()
+    if subject is None:
+        raise ToolError(no_such_trip(trip))
+    places = []
+    if context.capabilities.declares("roots"):
+        # The id makes it another name than that of a trip with the same title.
+        name = slugify(f"{subject.title} {subject.pk}")
+        # A client that refuses gets the text alone.
+        with suppress(ClientRefused):
+            places = [
+                f"{root.uri.rstrip('/')}/{name}.md" for root in context.list_roots()
+            ]
+    details = TripDetails.of(subject)
+    stops = [
+        f"- {stop.arrives_on}: {stop.place.name}, {stop.place.country}, "
+        f"nights: {stop.nights}"
+        for stop in details.stops
+    ]
+    return ExportedTrip(
+        id=trip,
+        text="\n".join([f"# {subject.title}", "", *stops, ""]),
+        places=places,
     )
 
 
