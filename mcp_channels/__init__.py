@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         ListRoots,
         Sample,
     )
-    from mcp_channels.server.permissions import Identity
+    from mcp_channels.server.permissions import Asker, Identity
     from mcp_channels.server.registry import (
         Registry,
         prompt,
@@ -64,6 +64,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AccessChanged",
     "Annotations",
+    "Asker",
     "AudioContent",
     "CallToolResult",
     "ClientRefused",
@@ -112,6 +113,7 @@ __all__ = [
 _MODULES = {
     "AccessChanged": "server.events",
     "Annotations": "protocol.content",
+    "Asker": "server.permissions",
     "AudioContent": "protocol.content",
     "CallToolResult": "protocol.types",
     "ClientRefused": "server.interaction",

@@ -6,6 +6,6 @@ answers with what it goes on with (ids, numbers with units). The work is done by
 modules of the app; here it is described, typed, and told what went wrong.
 """
 
-from project.atlas.mcp import cities, countries, prompts, trips
+from project.atlas.mcp import cities, countries, models, prompts, trips
 
-__all__ = ["cities", "countries", "prompts", "trips"]
+__all__ = ["cities", "countries", "models", "prompts", "trips"]
