@@ -30,14 +30,16 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 
 import mcp_channels
-from mcp_channels import Context
+from mcp_channels import Context, ModelTools, register
 from mcp_channels.conf import Settings, problems
 from mcp_channels.consumers import MCPConsumer
 from mcp_channels.logging import ClientHandler
+from mcp_channels.modeltools.exposure import OPERATIONS
 from mcp_channels.protocol import types
 from mcp_channels.protocol.connection import Limits
 from mcp_channels.protocol.description import ServerDescription
@@ -60,7 +62,8 @@ from tests.pages import (
     read_tables,
     run_examples,
 )
-from tests.sites import Site
+from tests.shop.models import Category, Customer, Product, Tag
+from tests.sites import Site, refusal
 
 START_TIMEOUT = 60  # seconds for a server to listen; a busy machine takes five
 COMMAND_TIMEOUT = 120  # seconds for one command of a page
@@ -325,6 +328,108 @@ def test_testing_page_does_what_it_says(site):
     (site.folder / "library/test_opening.py").write_text(opening.text)
 
     site.run("python -m pytest -q library/test_opening.py", ["...", "1 passed in ..."])
+
+
+@pytest.fixture
+def shelves(site, tmp_path) -> SiteOfPages:
+    """The tutorial's site at its end, to go on with."""
+    other = SiteOfPages(tmp_path)
+    shutil.rmtree(other.folder)
+    shutil.copytree(site.folder, other.folder)
+    agent = other.folder / "agent.py"
+    agent.write_text(agent.read_text().replace(str(site.port), str(other.port)))
+    other.environment["SESSION"] = site.environment["SESSION"]
+    return other
+
+
+def test_models_page_does_what_it_says(shelves):
+    with contextlib.ExitStack() as until_the_end:
+        for block in blocks_of("docs/models.md"):
+            if re.match("Write|Add to", block.lead):
+                shelves.follow(block)
+            for command, output in (
+                read_commands(block) if block.language == "console" else []
+            ):
+                if command == "python manage.py runserver":
+                    until_the_end.enter_context(shelves.served(output))
+                else:
+                    shelves.run(command, output)
+
+    assert len(shelves.ran) > 6
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_classes_of_the_models_page_do_what_it_says(page):
+    page.Product, user = Product, get_user_model()
+    ada, eve = [
+        await user.objects.acreate(username=name, is_superuser=True)
+        for name in ("ada", "eve")
+    ]
+    home = await Category.objects.acreate(slug="home", name="Home")
+    cup = await Product.objects.acreate(name="Cup", price=1, category=home)
+    blocks = [
+        compile(block.text, block.place, "exec")
+        for block in blocks_of("docs/models.md", "python")
+        if not re.match("Write|Add to", block.lead)
+    ]
+    own, actions, say_so, generic = blocks
+    for block in (own, actions, generic):
+        exec(block, vars(page))
+    for model in (Customer, Product, Tag):
+        tools = getattr(page, f"{model.__name__}Tools")
+        register(model, registry=page.site)(tools)
+    async with page.site.client(ada) as client, page.site.client(eve) as other:
+        made = await client.call_tool("create_customer", {"values": {"name": "Bea"}})
+        seen = await other.call_tool("list_customers")
+        refused = await refusal(client.call_tool("delete_customer", {"pk": "1"}))
+        stocked = await client.call_tool("restock", {"product": cup.pk, "count": 3})
+        tags = await client.call_tool("models.list", {"model": "shop.tag"})
+        uri = f"django://shop.product/{cup.pk}"
+        await client.listen({"resourceSubscriptions": [uri]})
+        await sync_to_async(exec)(say_so, vars(page))
+        told = await client.notification("notifications/resources/updated")
+        emptied = await client.call_tool("get_product", {"pk": cup.pk})
+
+    assert made["structuredContent"]["row"]["name"] == "Bea"
+    assert seen["structuredContent"]["rows"] == []
+    assert refused.message == "Unknown tool: delete_customer"
+    assert stocked["structuredContent"] == {"pk": cup.pk, "name": "Cup", "stock": 3}
+    assert tags["structuredContent"]["rows"] == []
+    assert told["uri"] == uri
+    assert emptied["structuredContent"]["row"]["stock"] == 0
+
+
+def test_options_of_model_tools_are_those_that_are_listed():
+    rows = {
+        code(row["option"]): row["default"]
+        for row in find_table("docs/models.md", "option")
+    }
+    options = inspect.get_annotations(ModelTools)
+
+    assert list(rows) == list(options)
+    for name, shown in rows.items():
+        default = getattr(ModelTools, name)
+        if isinstance(default, int):
+            assert shown.replace(",", "") == str(default), name
+
+
+def test_methods_of_model_tools_are_those_that_are_listed():
+    rows = find_table("docs/models.md", "method")
+    listed = {code(row["method"]).partition("(")[0] for row in rows}
+
+    assert listed == {
+        name
+        for name, member in vars(ModelTools).items()
+        if inspect.isfunction(member) and not name.startswith("_")
+    }
+
+
+def test_operations_are_those_that_are_listed():
+    rows = find_table("docs/models.md", "operation")
+
+    assert {
+        code(row["operation"]): row["Django's permission"] for row in rows
+    } == OPERATIONS
 
 
 # Examples, run
@@ -723,6 +828,7 @@ def test_full_outbox_does_what_the_settings_page_says():
 BANNER = "project/test_demo.py::test_banner_says_where_and_who_and_how"
 DEMO = "project/test_check.py::test_demo_passes_its_check"
 TUTORIAL = "test_tutorial_does_what_it_says"
+MODELS = "test_models_page_does_what_it_says"
 PROTOCOL = "test_docs_protocol.py::"
 DECIDED = f"{PROTOCOL}test_decision_is_what_the_page_says"
 ANSWERED = f"{PROTOCOL}test_requests_are_answered_as_the_page_says"
@@ -737,6 +843,7 @@ CLAIMS = {
     "Agents connect to `/ws` of your site": TUTORIAL,
     "The annotations become the JSON Schema": "test_readme_tool_is_offered_as_it_says",
     "Arguments are checked before": "test_readme_tool_is_offered_as_it_says",
+    "[Django models become tools]": MODELS,
     "Besides tools, which a model calls": SHOWN,
     "A function may [ask]": SHOWN,
     "`publish()` [tells clients]": SHOWN,
@@ -766,7 +873,8 @@ CLAIMS = {
     "| Identity": "test_readme_tool_is_offered_as_it_says",
     "| Limits": "test_limit_does_what_the_settings_page_says",
     "| Tasks |": DECIDED,
-    "| Models as tools": "test_what_is_not_there_yet_is_not_there",
+    "| Models as tools": MODELS,
+    "| Access tokens": "test_what_is_not_there_yet_is_not_there",
     "[docs/protocol.md](docs/protocol.md) has": METHODS,
 }
 

@@ -75,8 +75,7 @@ def make_describe_tool(exposures: Exposures) -> Tool:
             ),
         ] = None,
     ) -> Models:
-        """Describe the models that you can use: fields, relations, filters, and what
-        can be done with which tool."""
+        """Tell which models there are, what is in them, and which tool does what."""
         if model is not None:
             return Models([_describe(_find(exposures, model, context), context, True)])
         return Models(
