@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from project.check.era import LEGACY, MODERN, check_introduction, introduced
 from project.check.judge import Judge, heading
+from project.check.models import check_models
 from project.check.prompts import check_prompts
 from project.check.questions import check_questions
 from project.check.resources import check_resources
@@ -131,6 +132,8 @@ async def check_signed_in(judge: Judge, port: int, url: str) -> None:
         ) as grace,
     ):
         await check_trips(judge, modern, grace)
+        heading("Rows of the models")
+        await check_models(judge, legacy, modern, grace)
         for peer in (legacy, modern):
             heading(f"{name_of(peer.is_modern)}: questions to the client")
             await check_questions(judge, peer, grace)

@@ -12,6 +12,8 @@ TEMPLATES = [
     "atlas://countries/{code}",
     "atlas://countries/{code}/map.png",
     "atlas://trips/{id}",
+    "django://atlas.city/{pk}",
+    "django://atlas.country/{pk}",
 ]
 
 
@@ -39,7 +41,7 @@ async def check_lists(judge: Judge, peer: Peer) -> None:
     )
     pages = await peer.pages("resources/templates/list", "resourceTemplates")
     templates = [entry["uriTemplate"] for page in pages for entry in page]
-    judge.expect(templates == TEMPLATES, "three templates are listed", templates)
+    judge.expect(templates == TEMPLATES, "the templates are listed", templates)
 
 
 async def check_contents(judge: Judge, peer: Peer) -> None:

@@ -7,7 +7,12 @@ from mcp_channels.server.resources import Resource, ResourceTemplate
 from project.atlas.mcp import cities, countries, trips
 from tests.project.contexts import FakeContext
 
-WRITING = {"plan_trip", "cancel_trip"}
+VERBS = ("create", "update", "delete")
+WRITING = {
+    *("plan_trip", "cancel_trip"),
+    *(f"{verb}_{noun}" for verb in VERBS for noun in ("trip", "stop")),
+    "bulk_create_stops",
+}
 
 
 def offered(kind):
@@ -27,7 +32,7 @@ def test_every_tool_is_registered_and_says_what_it_does():
         if tool.function.__module__.startswith("project.atlas.mcp.")
     }
 
-    assert len(tools) == 13
+    assert len(tools) == 30
     for name, definition in tools.items():
         hints = definition.annotations
         assert hints.read_only_hint is (name not in WRITING), name

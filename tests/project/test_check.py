@@ -45,7 +45,11 @@ def test_demo_passes_its_check():
         "is never answered",
     ):
         assert child.stdout.count(claim) == 2, claim
-    for claim in ("a state that was changed is refused", "is acknowledged first"):
+    for claim in (
+        "a state that was changed is refused",
+        "is acknowledged first",
+        "who watches the trip is told of its new stop",
+    ):
         assert claim in child.stdout
     assert " claims hold (" in child.stdout.splitlines()[-1]
 
