@@ -42,7 +42,7 @@ TESTS_OF_THE_WHOLE = frozenset(
 TESTS_OF_A_ROOM = frozenset({"tests.protocol.test_fuzz"})
 # ... between it and other programs, and of what stands beside the package.
 ROOMS_OF_THEIR_OWN = frozenset(
-    {"benchmarks", "browser", "interop", "plugins", "project"}
+    {"benchmarks", "browser", "interop", "plugins", "postgres", "project"}
 )
 
 

@@ -1,0 +1,1 @@
+"""Models as tools on PostgreSQL, with the fields that only it has."""
