@@ -1,31 +1,39 @@
 """
 The form of a model: what an agent may give, and how it becomes what a form takes.
 
-The form checks, as it does in the admin; its widgets have no part in it.
+The form checks, as it does in the admin; its widgets have no part in it. It is filled
+from the row first, and what is not given stays as it is, unchecked.
 """
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, time
+from mimetypes import guess_type
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from django import forms
-from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.exceptions import (
+    NON_FIELD_ERRORS,
+    MultipleObjectsReturned,
+    ObjectDoesNotExist,
+    SuspiciousFileOperation,
+    ValidationError,
+)
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import models
-from django.db.models import QuerySet
+from django.db import models, router
 from django.forms.models import modelform_factory
+from django.utils.text import get_valid_filename
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mcp_channels.modeltools.allowlist import Column, Related
 from mcp_channels.modeltools.filters import to_moment
+from mcp_channels.modeltools.keys import key_annotation_of, show_key
 from mcp_channels.modeltools.rows import reach
 from mcp_channels.modeltools.values import (
     Range,
     Unshowable,
     Upload,
-    annotation_of,
     describe,
     write_annotation_of,
 )
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["RowForm"]
 
 _MOST_KEYS: Final = 100  # of a relation to many
+_HIDDEN: Final = "The values do not go together, or not with those of another row."
 
 
 class _Given(forms.Widget):
@@ -45,6 +54,42 @@ class _Given(forms.Widget):
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
         return data.get(name)
+
+
+class _PartialForm(forms.ModelForm):  # type: ignore[type-arg]
+    """
+    Leaves alone the fields that are `left` out.
+
+    They are not cleaned, and on a change not validated: what the row has was valid when
+    it was written. `kept` is what they hold, for the methods of a site's form; what
+    clean() makes of it counts.
+    """
+
+    is_new: bool
+    left: frozenset[str] = frozenset()
+    kept: Mapping[str, Any] = {}
+    # Of relations to many, the keys of rows that the one who writes does not see.
+    unseen: Mapping[str, list[Any]] = {}
+
+    def _clean_fields(self) -> None:
+        fields = self.fields
+        self.fields = {name: fields[name] for name in fields if name not in self.left}
+        self.cleaned_data.update(self.kept)
+        super()._clean_fields()  # type: ignore[misc]
+        self.fields = fields
+
+    def _get_validation_exclusions(self) -> set[str]:
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        return excluded if self.is_new else excluded | self.left
+
+    def _post_clean(self) -> None:
+        for name, value in self.kept.items():
+            if self.cleaned_data.get(name) is value:
+                self.cleaned_data.pop(name, None)
+        super()._post_clean()  # type: ignore[misc]
+        for name, keys in self.unseen.items():
+            if name in self.cleaned_data:
+                self.cleaned_data[name] = [*self.cleaned_data[name], *keys]
 
 
 class RowForm:
@@ -67,8 +112,9 @@ class RowForm:
             and _is_writable(child.field)
             and child.name not in tools.readonly_fields
         ]
-        self._form: type[Any] = modelform_factory(
-            tools.model, form=tools.form, fields=[c.name for c in self._writable]
+        form = type(tools.form.__name__, (_PartialForm, tools.form), {})
+        self._form: Any = modelform_factory(
+            tools.model, form=form, fields=[child.name for child in self._writable]
         )
         declared = self._form.base_fields
         # A form may exclude what it does not want to be written.
@@ -101,118 +147,182 @@ class RowForm:
         context: Asker,
         instance: Any,
         given: Mapping[str, Any],
-        database: str,
         label: str,
         *,
         is_new: bool,
     ) -> Any:
-        data = {}
+        """
+        Return the form with what is `given`, for a row that is read from where it will
+        be written.
+
+        Raise ToolError, in which `label` stands for the values, when something given
+        cannot even be looked at.
+        """
+        form = self._form(data={}, instance=instance)
+        form.is_new = is_new
+        form.left = frozenset(self.names) - given.keys()
+        form.unseen = {}
         problems: list[str] = []
         for child in self._writable:
-            if child.name in given:
-                try:
-                    data[child.name] = self._to_form(
-                        context, child, given[child.name], database
-                    )
-                except ToolError as exc:
-                    problems.append(f"{label}.{child.name}: {exc.message}")
+            name = child.name
+            try:
+                if name in given:
+                    form.data[name] = self._to_form(context, child, given[name], form)
+                    form.fields[name].widget = _Given()
+                elif name in form.fields:
+                    form.fields[name].disabled = True  # so it is not among the changes
+            except ToolError as exc:
+                problems.append(f"{label}.{name}: {exc.message}")
         if problems:
             raise ToolError("\n".join(problems))
-        form = self._form(data=data, instance=instance)
-        for child in self._writable:
-            name = child.name
-            field = form.fields[name]
-            if isinstance(child, Related):
-                # Looked for already, in reach of the one who writes.
-                field.queryset = child.model._base_manager.using(database).all()
-            if name in given:
-                field.widget = _Given()
-            elif _must_be_left_out(child, is_new):
-                del form.fields[name]
-            else:
-                # It keeps the value of the row, or the default.
-                field.disabled = True
-                if isinstance(field, forms.CharField):
-                    field.strip = False
+        if self._tools.form is not forms.ModelForm:
+            form.kept = self._kept(instance, form.left, is_new)
         return form
 
+    def sentences(self, errors: Mapping[str, Any], label: str) -> str:
+        """Return errors in words, without one of what is not shown."""
+        found = []
+        for name, listed in errors.items():
+            for error in listed:
+                if not self._may_tell(name, error):
+                    found.append(f"{label}: {_HIDDEN}")
+                elif name == NON_FIELD_ERRORS:
+                    found.append(f"{label}: {' '.join(error.messages)}")
+                else:
+                    found.append(f"{label}.{name}: {' '.join(error.messages)}")
+        return "\n".join(dict.fromkeys(found))
+
+    def _may_tell(self, name: str, error: ValidationError) -> bool:
+        params = error.params or {}
+        involved = [*params.get("unique_check", ()), params.get("date_field", name)]
+        shown = {*self._allowlist.children, NON_FIELD_ERRORS}
+        return shown.issuperset([name, *involved]) and not any(
+            message in _messages_with_names(self._tools.model)
+            for message in error.messages
+        )
+
+    def _kept(
+        self, instance: Any, left: frozenset[str], is_new: bool
+    ) -> dict[str, Any]:
+        kept = {}
+        for child in self._writable:
+            if child.name not in left or (is_new and _has_db_default(child.field)):
+                continue
+            if child.field.many_to_many:
+                kept[child.name] = [] if is_new else getattr(instance, child.name).all()
+            else:
+                # A relation that leads nowhere yet has no such attribute.
+                kept[child.name] = getattr(instance, child.name, None)
+        return kept
+
     def _to_form(
-        self, context: Asker, child: Column | Related, value: Any, database: str
+        self, context: Asker, child: Column | Related, value: Any, form: Any
     ) -> Any:
+        """Return a value as the field of the form takes it. Raise ToolError if it
+        cannot be one."""
+        field: Any = form.fields.get(child.name)
+        if field is None:
+            # A site's form may do without one, of this row.
+            raise ToolError("it cannot be written.")
         if isinstance(child, Related):
-            return self._to_keys(context, child, value, database)
+            database = router.db_for_write(child.model, instance=form.instance)
+            if isinstance(field, forms.ModelChoiceField):
+                choices: Any = field.queryset
+                field.queryset = choices.using(database)
+            if child.is_many:
+                return self._to_keys(context, child, value, form, database)
+            return self._to_key(context, child, value, database)
         if isinstance(value, Upload):
-            if len(value.data) > self._tools.max_upload_bytes:
-                raise ToolError(
-                    f"a file may have {self._tools.max_upload_bytes} bytes."
-                )
-            return SimpleUploadedFile(value.filename, value.data)
+            return self._to_file(value)
         if value is None and isinstance(child.field, models.FileField):
             return False  # how a form is told to take the file away
+        if value is None and not child.field.null and _is_json(field):
+            raise ToolError("null is not possible.")
+        if isinstance(value, datetime):
+            value = _to_moment(value)
+        if isinstance(value, time) and value.tzinfo is not None:
+            raise ToolError("a time of day has no offset.")
         if isinstance(value, Range):
             return [value.lower, value.upper]
-        if isinstance(child.field, models.JSONField):
-            return json.dumps(value)
-        if isinstance(child.field, models.BinaryField):
-            return value
-        if isinstance(value, datetime):
-            return to_moment(value)
-        return value
+        if isinstance(field, forms.MultiValueField):
+            return field.widget.decompress(value)
+        return json.dumps(value) if _is_json(field) else value
 
-    def _to_keys(
+    def _to_file(self, upload: Upload) -> SimpleUploadedFile:
+        name, most = upload.filename, self._tools.max_upload_bytes
+        if len(upload.data) > most:
+            raise ToolError(f"a file may have at most {most} bytes.")
+        try:
+            if set(name) & set("/\\\0"):
+                raise SuspiciousFileOperation
+            get_valid_filename(name)
+        except SuspiciousFileOperation:
+            raise ToolError(
+                "the filename is one without folders, of letters or digits."
+            ) from None
+        kind = guess_type(name)[0] or "application/octet-stream"
+        return SimpleUploadedFile(name, upload.data, kind)
+
+    def _to_key(
         self, context: Asker, related: Related, value: Any, database: str
     ) -> Any:
         if value is None:
             return None
-        seen = reach(self._exposure.registered, related.model, context)
-        rows = seen.rows
-        if rows is None:
-            rows = related.model._default_manager.all()
-        rows = rows.using(database) if seen.can_view else rows.none()
-        if related.is_many:
-            return [self._to_key(related, item, rows) for item in value]
-        return self._to_key(related, value, rows)
+        (row,) = self._find(context, related, [value], database)
+        return getattr(row, related.field.target_field.attname)
 
-    def _to_key(self, related: Related, value: Any, rows: QuerySet[Any]) -> Any:
-        model: Any = related.model
-        if isinstance(value, list):
-            manager: Any = model._default_manager
-            try:
-                found = manager.get_by_natural_key(*value)
-            except (model.DoesNotExist, TypeError, ValueError):
-                found = None
-            rows = rows.filter(pk=None if found is None else found.pk)
-        else:
-            rows = rows.filter(pk=value)
-        instance = rows.first()
-        if instance is None:
-            # Hidden and missing look the same.
-            shown = msgspec.json.encode(value).decode()
-            raise ToolError(f"there is no {model._meta.verbose_name} {shown}.")
-        if not related.is_many and related.field.concrete:
-            return getattr(instance, related.field.target_field.attname)
-        return instance.pk
-
-    def sentences(self, errors: Mapping[str, Any], label: str) -> str:
-        found = []
-        for name, listed in errors.items():
-            for error in listed:
-                if name in self._allowlist.children:
-                    text = " ".join(error.messages)
-                    found.append(f"{label}.{name}: {text}")
-                else:
-                    found.append(f"{label}: {self._neutral(name, error)}")
-        return "\n".join(dict.fromkeys(found))
-
-    def _neutral(self, name: str, error: ValidationError) -> str:
-        """Return what is wrong without a word of fields that are not shown."""
-        involved = (error.params or {}).get("unique_check", ())
-        is_shown = name == NON_FIELD_ERRORS and all(
-            field in self._allowlist.children for field in involved
+    def _to_keys(
+        self, context: Asker, related: Related, values: Any, form: Any, database: str
+    ) -> Any:
+        keys = [row.pk for row in self._find(context, related, values, database)]
+        if form.is_new:
+            return keys
+        linked = getattr(form.instance, related.name).using(database)
+        rows = self._rows(context, related).using(database)
+        seen = [
+            row.pk
+            for row in linked.filter(pk__in=rows.order_by().values("pk"))
+            if self._sees(context, row)
+        ]
+        if len(seen) > _MOST_KEYS:
+            # Only the first of them are shown, so that nobody can name them all.
+            raise ToolError(f"there are more than {_MOST_KEYS} of them.")
+        # What somebody does not see is not theirs to take away.
+        form.unseen[related.name] = list(
+            linked.exclude(pk__in=seen).values_list("pk", flat=True)
         )
-        if is_shown and error.code != "constraint":
-            return " ".join(error.messages)
-        return "It does not go together with another row."
+        return keys
+
+    def _find(
+        self, context: Asker, related: Related, values: list[Any], database: str
+    ) -> list[Any]:
+        """Return the rows that keys or natural keys lead to. Raise ToolError when one
+        does not exist for whoever asks."""
+        keys = [
+            _natural_key(related.model, value, database)
+            if isinstance(value, list)
+            else value
+            for value in values
+        ]
+        rows = self._rows(context, related).using(database)
+        by_key = {row.pk: row for row in rows.filter(pk__in=keys)}
+        for key, value in zip(keys, values, strict=True):
+            # Hidden and missing look the same.
+            if key not in by_key or not self._sees(context, by_key[key]):
+                noun = related.model._meta.verbose_name
+                raise ToolError(f"there is no {noun} {show_key(value)}.")
+        return [by_key[key] for key in keys]
+
+    def _rows(self, context: Asker, related: Related) -> Any:
+        seen = reach(self._exposure.registered, related.model, context)
+        rows: Any = related.model._default_manager.all()
+        if not seen.can_view:
+            return rows.none()
+        return rows if seen.rows is None else seen.rows
+
+    def _sees(self, context: Asker, row: Any) -> bool:
+        exposure = self._exposure.registered.get(type(row))
+        return exposure is None or exposure.tools.has_view_permission(context, row)
 
     def _type(self, name: str, declared: Any, *, is_new: bool) -> type[Struct]:
         members: list[Any] = []
@@ -229,7 +339,8 @@ class RowForm:
             is_required = (
                 is_new
                 and declared[child.name].required
-                and not _has_default(child.field)
+                and not child.field.has_default()
+                and not _has_db_default(child.field)
             )
             if is_required:
                 members.append((child.name, Annotated[annotation, Meta(**meta)]))
@@ -243,7 +354,7 @@ class RowForm:
     def _annotation(self, child: Column | Related) -> Any:
         if isinstance(child, Column):
             return write_annotation_of(child.field)
-        key: Any = annotation_of(child.model._meta.pk)
+        key: Any = key_annotation_of(child.model)
         if hasattr(child.model._default_manager, "get_by_natural_key"):
             key = key | list[str | int]
         if child.is_many:
@@ -252,6 +363,9 @@ class RowForm:
 
 
 def _is_writable(field: Any) -> bool:
+    if field.many_to_many and not field.auto_created:
+        # A row of another model has what there is to say of a link.
+        return bool(field.editable and field.remote_field.through._meta.auto_created)
     return bool(
         field.concrete
         and field.editable
@@ -266,15 +380,47 @@ def _is_in_key(field: Any) -> bool:
     return bool(field.primary_key or field in getattr(key, "fields", ()))
 
 
-def _has_default(field: Any) -> bool:
-    has_db_default = getattr(field, "db_default", models.NOT_PROVIDED)
-    return bool(field.has_default() or has_db_default is not models.NOT_PROVIDED)
+def _is_json(field: Any) -> bool:
+    return isinstance(field, forms.JSONField)
 
 
-def _must_be_left_out(child: Column | Related, is_new: bool) -> bool:
-    """Tell whether a form cannot keep what a row has in this field."""
-    field = child.field
-    if field.many_to_many or isinstance(field, models.FileField):
-        return True
-    has_db_default = getattr(field, "db_default", models.NOT_PROVIDED)
-    return is_new and has_db_default is not models.NOT_PROVIDED
+def _has_db_default(field: Any) -> bool:
+    return getattr(field, "db_default", models.NOT_PROVIDED) is not models.NOT_PROVIDED
+
+
+def _to_moment(value: datetime) -> datetime:
+    value = to_moment(value)
+    try:
+        # As a database will: the first and the last days are not everywhere.
+        value.astimezone(UTC)
+    except OverflowError:
+        raise ToolError("there is no such moment.") from None
+    return value
+
+
+def _natural_key(model: Any, values: list[Any], database: str) -> Any:
+    """Return the key of the row with a natural key; None if there is none."""
+    manager = model._default_manager.db_manager(database)
+    try:
+        return manager.get_by_natural_key(*values).pk
+    except (
+        ObjectDoesNotExist,
+        MultipleObjectsReturned,
+        OverflowError,
+        TypeError,
+        ValidationError,
+        ValueError,
+    ):
+        return None
+
+
+def _messages_with_names(model: Any) -> list[str]:
+    """Return the messages of constraints that name them: one may be called after a
+    column."""
+    return [
+        constraint.get_violation_error_message()
+        for parent in (model, *model._meta.all_parents)
+        for constraint in parent._meta.constraints
+        if constraint.violation_error_message
+        == constraint.default_violation_error_message
+    ]

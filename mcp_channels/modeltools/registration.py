@@ -5,8 +5,8 @@ The decorator that exposes models.
     class ProductTools(ModelTools): ...
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
@@ -19,15 +19,36 @@ from mcp_channels.modeltools.describe import (
     make_generic_tool,
 )
 from mcp_channels.modeltools.exposure import Exposure
-from mcp_channels.modeltools.operations import make_operations
+from mcp_channels.modeltools.operations import Operation
 from mcp_channels.modeltools.options import ModelTools
+from mcp_channels.modeltools.read_operations import make_aggregate, make_get, make_list
 from mcp_channels.modeltools.resources import make_template
+from mcp_channels.modeltools.write_operations import (
+    make_bulk_create,
+    make_bulk_delete,
+    make_bulk_update,
+    make_create,
+    make_delete,
+    make_update,
+)
 from mcp_channels.server.registry import AlreadyRegistered, Registry
 from mcp_channels.server.registry import registry as default_registry
 
 __all__ = ["register"]
 
 Tools = TypeVar("Tools", bound=ModelTools)
+
+_MAKERS: Final[Mapping[str, Callable[[Exposure], Operation]]] = {
+    "list": make_list,
+    "get": make_get,
+    "aggregate": make_aggregate,
+    "create": make_create,
+    "update": make_update,
+    "delete": make_delete,
+    "bulk_create": make_bulk_create,
+    "bulk_update": make_bulk_update,
+    "bulk_delete": make_bulk_delete,
+}
 
 
 def register(
@@ -63,8 +84,8 @@ def _expose(registry: Registry, model: Any, tools: ModelTools) -> None:
     if exposure.problems:
         # Half of it could be the wrong half. The system checks say what is wrong.
         return
-    for operation in make_operations(exposure):
-        exposure.operations[operation.kind] = operation
+    for kind in tools.operations:
+        operation = exposure.operations[kind] = _MAKERS[kind](exposure)
         if not tools.generic:
             registry.add(operation.make_tool())
         elif f"models.{operation.kind}" not in registry.tools:

@@ -5,35 +5,44 @@ What is not given is not touched. What a row refers to must be in reach of whoev
 writes, and so must the row itself, before and after.
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from django.apps import apps
-from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.contrib.auth import get_user_model
+from django.core.exceptions import (
+    NON_FIELD_ERRORS,
+    PermissionDenied,
+    ValidationError,
+)
 from django.db import (
     DataError,
     IntegrityError,
     OperationalError,
     connections,
     models,
-    router,
     transaction,
 )
-from django.db.models import ProtectedError, RestrictedError
+from django.db.models import ProtectedError, QuerySet, RestrictedError
 from django.db.models.deletion import Collector
+from django.http import Http404
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.text import get_text_list
 from msgspec import Struct
 
 from mcp_channels.modeltools.allowlist import Column, Related
+from mcp_channels.modeltools.options import ModelTools
 from mcp_channels.server.permissions import Asker
 from mcp_channels.server.tools import ToolError
 
 if TYPE_CHECKING:
     from mcp_channels.modeltools.exposure import Exposure
 
-__all__ = ["Writer", "writing"]
+__all__ = ["Transaction", "Writer", "refusing", "writing"]
+
+logger = logging.getLogger("mcp_channels")
 
 _VERSION_SALT: Final = "mcp_channels.modeltools.version"
 _CONFLICTS: Final = frozenset({"40001", "40P01", "55P03"})  # SQLSTATE
@@ -44,227 +53,260 @@ class Writer:
 
     def __init__(self, exposure: "Exposure") -> None:
         self._exposure = exposure
-        self._tools = exposure.tools
-        self._form = exposure.form
 
-    # One row
+    @contextmanager
+    def begin(self, context: Asker) -> Iterator["Transaction"]:
+        """Make the writes of a block one: all of them, or none if it raises."""
+        begun = Transaction(self._exposure, context)
+        try:
+            with writing(begun.database):
+                yield begun
+                begun.log()
+        except BaseException:
+            begun.discard_files()
+            raise
 
-    def create(self, context: Asker, values: Struct) -> Any:
-        """Return a new row. Raise ToolError with all that is wrong."""
-        database = router.db_for_write(self._tools.model)
-        with writing(database):
-            return self._create(context, values, database, "values")
-
-    def update(
-        self, context: Asker, key: Any, values: Struct, version: str | None
-    ) -> Any:
-        """Return the changed row. Raise ToolError with all that is wrong."""
-        database = router.db_for_write(self._tools.model)
-        with writing(database):
-            return self._update(context, key, values, version, database, "values")
-
-    def delete(self, context: Asker, key: Any, version: str | None) -> str:
-        """Delete a row, and return what it was called. Raise ToolError if it cannot
-        be."""
-        database = router.db_for_write(self._tools.model)
-        with writing(database):
-            return self._delete(context, key, version, database, "")
-
-    # Several, all or none
-
-    def create_all(self, context: Asker, rows: Iterable[Struct]) -> list[Any]:
-        """Return new rows. Raise ToolError with what is wrong with the first that
-        cannot be created; then there is none of them."""
-        database = router.db_for_write(self._tools.model)
-        with writing(database):
-            return [
-                self._create(context, values, database, f"rows[{index}]")
-                for index, values in enumerate(rows)
-            ]
-
-    def update_all(self, context: Asker, rows: Iterable[Any]) -> list[Any]:
-        """Return the changed rows. Raises as create_all() does."""
-        database = router.db_for_write(self._tools.model)
-        with writing(database):
-            return [
-                self._update(
-                    context,
-                    row.pk,
-                    row.values,
-                    row.version,
-                    database,
-                    f"rows[{index}].values",
-                )
-                for index, row in enumerate(rows)
-            ]
-
-    def delete_all(self, context: Asker, keys: Iterable[Any]) -> list[str]:
-        """Return what the deleted rows were called. Raises as create_all() does."""
-        database = router.db_for_write(self._tools.model)
-        with writing(database):
-            return [
-                self._delete(context, key, None, database, f"pks[{index}]: ")
-                for index, key in enumerate(keys)
-            ]
+    def database(self, context: Asker) -> str:
+        """Return the alias of the database that whoever asks writes to."""
+        # It is that of the rows, if a site says one; as a lock would, ask for the one
+        # to write to.
+        rows = self._exposure.tools.get_queryset(context)
+        return rows.select_for_update().db
 
     def version(self, instance: Any) -> str:
         """Return what changes when a column of the row does that is shown."""
         shown = [
-            getattr(instance, child.field.attname)
+            str(getattr(instance, child.field.attname))
             for child in self._exposure.allowlist.children.values()
-            if isinstance(child, Column | Related) and hasattr(child.field, "attname")
+            if isinstance(child, Column | Related)
+            and child.field.concrete
+            and not child.field.many_to_many
         ]
         # Keyed: what was guessed cannot be tried out.
-        text = repr([str(value) for value in shown])
-        return salted_hmac(_VERSION_SALT, text, algorithm="sha256").hexdigest()[:16]
+        digest = salted_hmac(_VERSION_SALT, repr(shown), algorithm="sha256")
+        return digest.hexdigest()[:16]
 
-    def _create(self, context: Asker, values: Struct, database: str, label: str) -> Any:
-        return self._save(
-            context, self._tools.model(), values, database, label, is_new=True
-        )
 
-    def _update(
+class Transaction:
+    """
+    What one call writes, see Writer.begin().
+
+    Each method raises ToolError with all that is wrong. `place` and `label` say there
+    which row, and which values, of several.
+    """
+
+    def __init__(self, exposure: "Exposure", context: Asker) -> None:
+        self._exposure = exposure
+        self._context = context
+        self._tools = exposure.tools
+        self._form = exposure.form
+        self.database = exposure.writer.database(context)
+        self._entries: list[Any] = []
+        self._files: list[Any] = []
+
+    def create(self, values: Struct, label: str = "values") -> Any:
+        """Return a new row."""
+        instance = self._tools.model()
+        instance._state.db = self.database
+        return self._save(instance, values, label, is_new=True)
+
+    def update(
         self,
-        context: Asker,
         key: Any,
         values: Struct,
-        version: str | None,
-        database: str,
-        label: str,
+        version: str | None = None,
+        label: str = "values",
+        place: str = "",
     ) -> Any:
-        instance = self._find(context, key, database)
-        if not self._tools.has_change_permission(context, instance):
-            raise ToolError(f"You may not change {self._name_of(instance)}.")
-        self._check_version(instance, version)
-        return self._save(context, instance, values, database, label, is_new=False)
+        """Return the changed row; refuse when it has another `version`."""
+        with _at(place):
+            instance = self._find(key, version)
+            if not self._tools.has_change_permission(self._context, instance):
+                raise ToolError(f"You may not change {self._name_of(instance)}.")
+        return self._save(instance, values, label, is_new=False)
 
-    def _delete(
-        self,
-        context: Asker,
-        key: Any,
-        version: str | None,
-        database: str,
-        label: str,
-    ) -> str:
-        instance = self._find(context, key, database)
-        if not self._tools.has_delete_permission(context, instance):
-            raise ToolError(f"{label}You may not delete {self._name_of(instance)}.")
-        self._check_version(instance, version)
-        self._check_cascade(context, instance, database, label)
-        name = str(instance)
-        # Before: a deleted row has no key.
-        self._log(context, instance, name, "delete", [])
-        try:
-            self._tools.delete_model(context, instance)
-        except (ProtectedError, RestrictedError):
-            raise ToolError(
-                f"{label}{self._name_of(instance)} cannot be deleted: other rows need "
-                f"it."
-            ) from None
+    def delete(self, key: Any, version: str | None = None, place: str = "") -> str:
+        """Delete a row, and return what it was called."""
+        with _at(place):
+            instance = self._find(key, version)
+            if not self._tools.has_delete_permission(self._context, instance):
+                raise ToolError(f"You may not delete {self._name_of(instance)}.")
+            name = str(instance)
+            # Before: a deleted row has no key.
+            self._note(instance, name, "delete")
+            self._delete(instance, key)
         return name
 
-    def _find(self, context: Asker, key: Any, database: str) -> Any:
-        if connections[database].features.has_select_for_update:
-            # By itself: what get_queryset() returns need not be lockable.
-            rows = self._tools.model._base_manager.using(database).filter(pk=key)
-            list(rows.select_for_update().values_list("pk"))
-        queryset = self._tools.get_queryset(context).using(database)
-        return self._exposure.find(context, key, queryset)
+    def log(self) -> None:
+        """Write to the history that Django's admin shows, where there is one."""
+        if self._entries:
+            from django.contrib.admin.models import LogEntry
 
-    def _save(
-        self,
-        context: Asker,
-        instance: Any,
-        values: Struct,
-        database: str,
-        label: str,
-        *,
-        is_new: bool,
-    ) -> Any:
+            LogEntry.objects.bulk_create(self._entries)
+
+    def discard_files(self) -> None:
+        """Delete the files that were saved for rows that there will not be."""
+        for file in self._files:
+            if file and file._committed:
+                file.storage.delete(file.name)
+
+    def _find(self, key: Any, version: str | None) -> Any:
+        if connections[self.database].features.has_select_for_update:
+            # By itself: what get_queryset() returns need not be lockable. All columns:
+            # some may be in the table of a parent.
+            rows = self._tools.model._base_manager.using(self.database)
+            list(rows.filter(pk=key).select_for_update())
+        instance = self._exposure.find(self._context, key, self._rows())
+        if version is not None and not constant_time_compare(
+            version, self._exposure.writer.version(instance)
+        ):
+            raise ToolError(
+                f"{self._name_of(instance)} was changed since you read it. Read it "
+                f"again."
+            )
+        return instance
+
+    def _rows(self) -> QuerySet[Any]:
+        return self._tools.get_queryset(self._context).using(self.database)
+
+    def _save(self, instance: Any, values: Struct, label: str, *, is_new: bool) -> Any:
         given = self._form.given(values)
-        form = self._form.bind(context, instance, given, database, label, is_new=is_new)
+        form = self._form.bind(self._context, instance, given, label, is_new=is_new)
         if not form.is_valid():
             raise ToolError(self._form.sentences(form.errors.as_data(), label))
         instance = form.save(commit=False)
-        try:
-            self._tools.save_model(context, instance, form, change=not is_new)
-        except ValidationError as exc:
-            errors = getattr(exc, "error_dict", {NON_FIELD_ERRORS: [exc]})
-            raise ToolError(self._form.sentences(errors, label)) from None
-        form.save_m2m()
-        queryset = self._tools.get_queryset(context).using(database)
-        if not queryset.filter(pk=instance.pk).exists():
+        self._files += [
+            getattr(instance, name)
+            for name in given
+            if isinstance(instance._meta.get_field(name), models.FileField)
+        ]
+        with self._refusing(label):
+            self._tools.save_model(self._context, instance, form, change=not is_new)
+            form.save_m2m()
+        row = self._rows().filter(pk=instance.pk).first()
+        if row is None or not self._tools.has_view_permission(self._context, row):
             # Else rows could be slipped to somebody else.
             raise ToolError(f"{label}: it would be out of your own reach.")
-        self._log(
-            context, instance, str(instance), "add" if is_new else "change", [*given]
-        )
+        changed = [name for name in given if name in form.changed_data]
+        self._note(instance, str(instance), "add" if is_new else "change", changed)
         return instance
 
-    def _check_version(self, instance: Any, version: str | None) -> None:
-        if version is None:
-            return
-        current = self.version(instance)
-        if not constant_time_compare(current, version):
+    def _delete(self, instance: Any, key: Any) -> None:
+        is_refused = not self._may_delete_with(instance)
+        refusal = (
+            f"{self._name_of(instance)} cannot be deleted: rows belong to it that you "
+            f"may not delete."
+        )
+        is_plain = (
+            type(instance).delete is models.Model.delete
+            and type(self._tools).delete_model is ModelTools.delete_model
+        )
+        if is_refused and is_plain:
+            raise ToolError(refusal)
+        try:
+            with self._refusing("pk"):
+                self._tools.delete_model(self._context, instance)
+        except (ProtectedError, RestrictedError):
             raise ToolError(
-                f"{self._name_of(instance)} was changed since you read it. Read it "
-                f"again; its version is {current!r} now."
-            )
+                f"{self._name_of(instance)} cannot be deleted: other rows need it."
+            ) from None
+        rows = self._tools.model._base_manager.using(self.database)
+        if is_refused and not rows.filter(pk=key).exists():
+            # It was not only marked as deleted.
+            raise ToolError(refusal)
 
-    def _check_cascade(
-        self, context: Asker, instance: Any, database: str, label: str
-    ) -> None:
-        """Raise ToolError if rows would go along that may not be deleted."""
-        if type(instance).delete is not models.Model.delete:
-            return  # what it deletes is its own matter, as where it only marks a row
-        collector = Collector(using=database, origin=instance)
+    def _may_delete_with(self, instance: Any) -> bool:
+        """Tell whether all rows may be deleted that go along with this one."""
+        collector = Collector(using=self.database, origin=instance)
         try:
             collector.collect([instance])
         except (ProtectedError, RestrictedError):
-            return  # it will be refused for that
-        going = {model for model, rows in collector.data.items() if rows}
-        going |= {rows.model for rows in collector.fast_deletes}
-        for model in going - {type(instance)}:
-            exposure = self._exposure.registered.get(model)
-            if exposure and not exposure.tools.has_delete_permission(context):
-                raise ToolError(
-                    f"{label}{self._name_of(instance)} cannot be deleted: you may not "
-                    f"delete what belongs to it."
-                )
+            return True  # it will be refused for that
+        going: list[tuple[Any, Any]] = [*collector.data.items()]
+        going += [(rows.model, rows) for rows in collector.fast_deletes]
+        return all(
+            self._may_delete(model, list(rows))
+            for model, rows in going
+            # What is in the table of a parent is a part of the row itself.
+            if not isinstance(instance, model)
+        )
+
+    def _may_delete(self, model: Any, rows: list[Any]) -> bool:
+        exposure = self._exposure.registered.get(model)
+        if exposure is None or not rows:
+            return True
+        tools = exposure.tools
+        seen = tools.get_queryset(self._context).using(self.database)
+        found = list(seen.filter(pk__in=[row.pk for row in rows]))
+        return len(found) == len(rows) and all(
+            tools.has_delete_permission(self._context, row) for row in found
+        )
+
+    @contextmanager
+    def _refusing(self, label: str) -> Iterator[None]:
+        """Let what a site or a database refuses be a ToolError."""
+        try:
+            yield
+        except (DataError, OverflowError):
+            raise ToolError(
+                f"{label}: A value does not fit into the database."
+            ) from None
+        except ValidationError as exc:
+            errors: Any = {NON_FIELD_ERRORS: exc.error_list}
+            if hasattr(exc, "error_dict"):
+                errors = exc.error_dict
+            raise ToolError(self._form.sentences(errors, label)) from None
 
     def _name_of(self, instance: Any) -> str:
         return f"{self._exposure.noun} {str(instance)!r}"
 
-    def _log(
-        self,
-        context: Asker,
-        instance: Any,
-        name: str,
-        action: str,
-        changed: list[str],
+    def _note(
+        self, instance: Any, name: str, action: str, changed: Iterable[str] = ()
     ) -> None:
-        """Write to the history that Django's admin shows, where there is one."""
         if not apps.is_installed("django.contrib.admin"):
             return
-        if not context.user.is_authenticated:
-            return
+        if not isinstance(self._context.user, get_user_model()):
+            return  # nobody, or one that is in no database
         from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
         from django.contrib.contenttypes.models import ContentType
 
         flags = {"add": ADDITION, "change": CHANGE, "delete": DELETION}
         message = "MCP"
         if action == "change":
-            message = f"MCP: changed {get_text_list(changed, 'and') or 'nothing'}"
-        LogEntry.objects.create(
-            user_id=context.user.pk,
-            content_type=ContentType.objects.get_for_model(
-                instance, for_concrete_model=False
-            ),
-            object_id=str(instance.pk),
-            object_repr=name[:200],
-            action_flag=flags[action],
-            change_message=message,
+            message = f"MCP: changed {get_text_list([*changed], 'and') or 'nothing'}"
+        kind = ContentType.objects.get_for_model(instance, for_concrete_model=False)
+        self._entries.append(
+            LogEntry(
+                user_id=self._context.user.pk,
+                content_type=kind,
+                object_id=str(instance.pk),
+                object_repr=name[:200],
+                action_flag=flags[action],
+                change_message=message,
+            )
         )
+
+
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    try:
+        yield
+    except ToolError as exc:
+        if not place:
+            raise
+        raise ToolError(f"{place}: {exc.message}", content=exc.content) from None
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Let what a site's code refuses in Django's words be a ToolError."""
+    # Without their own words, which are written for a page.
+    try:
+        yield
+    except PermissionDenied:
+        raise ToolError("You may not do that.") from None
+    except Http404:
+        raise ToolError("Something that it needs does not exist.") from None
 
 
 @contextmanager
@@ -278,12 +320,12 @@ def writing(database: str) -> Iterator[None]:
         with transaction.atomic(using=database):
             yield
     except IntegrityError:
+        # Its text names columns, and shows other people's values.
+        logger.warning("The database refused a write", exc_info=True)
         raise ToolError(
             "It does not go together with other rows: something that must be unique "
             "is taken, or something that it refers to is gone."
         ) from None
-    except DataError:
-        raise ToolError("A value is too large for the database.") from None
     except OperationalError as exc:
         if not _is_conflict(exc):
             raise
