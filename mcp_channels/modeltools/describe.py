@@ -3,17 +3,19 @@ One tool that tells an agent of the models, and one for each operation on any of
 a site with fifty models need not list three hundred tools.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
+from django.db.models.constants import LOOKUP_SEP
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from mcp_channels.modeltools.allowlist import Related
+from mcp_channels.modeltools.allowlist import Exposed, Related
 from mcp_channels.modeltools.exposure import Exposure
-from mcp_channels.modeltools.operations import Operation
+from mcp_channels.modeltools.operations import Operation, Parameters, with_signature
+from mcp_channels.modeltools.rows import reach
 from mcp_channels.server.context import Context
-from mcp_channels.server.permissions import Identity
+from mcp_channels.server.permissions import Asker, Identity
 from mcp_channels.server.schemas import ArgumentsError
 from mcp_channels.server.tools import Tool, ToolError
 
@@ -24,7 +26,7 @@ DESCRIBE: Final = "describe_models"
 Exposures = Mapping[Any, Exposure]
 
 
-class FieldDescription(Struct, frozen=True):
+class FieldDescription(Struct):
     """What can be named of a row."""
 
     name: str
@@ -102,13 +104,11 @@ def make_generic_tool(kind: str, exposures: Exposures) -> Tool:
     """Return the tool `models.<kind>`, for the models without tools of their own."""
 
     def run(context: Context, model: str, **arguments: Any) -> dict[str, Any]:
-        exposure = _find(exposures, model, context)
-        operation = exposure.operations.get(kind)
-        if operation is None or not exposure.may(kind, context):
-            raise ToolError(f"There is no {kind} for {model!r}. See {DESCRIBE}.")
-        given = {name: value for name, value in arguments.items() if value is not None}
+        operation = _find(exposures, model, context).operations.get(kind)
+        if operation is None or not _offers(operation, context):
+            raise ToolError(f"There is no {kind} for {model[:100]!r}. See {DESCRIBE}.")
         try:
-            decoded = operation.arguments.decode(Raw(msgspec.json.encode(given)))
+            decoded = operation.arguments.decode(Raw(msgspec.json.encode(arguments)))
         except ArgumentsError as exc:
             raise ToolError(str(exc)) from None
         result: dict[str, Any] = operation.run(context, **decoded)
@@ -116,17 +116,25 @@ def make_generic_tool(kind: str, exposures: Exposures) -> Tool:
 
     def may_any(identity: Identity) -> bool:
         return any(
-            kind in exposure.operations and exposure.may(kind, identity)
+            _offers(exposure.operations[kind], identity)
             for exposure in exposures.values()
+            if kind in exposure.operations
         )
 
+    run.__name__ = run.__qualname__ = f"models_{kind}"
     return Tool(
-        _SIGNATURES[kind](run),
+        with_signature(run, {"model": (_MODEL, True), **_PARAMETERS[kind]}, _OBJECT),
         name=f"models.{kind}",
         description=f"{_TEXTS[kind]} See {DESCRIBE} for models and their arguments.",
         permission=may_any,
         **Operation.hints_of(kind),
     )
+
+
+def _offers(operation: Operation, asker: Asker) -> bool:
+    # What a site offers as a tool of its own it may have taken away again.
+    is_generic = operation.exposure.tools.generic
+    return is_generic and operation.exposure.may(operation.kind, asker)
 
 
 def _find(exposures: Exposures, label: str, context: Context) -> Exposure:
@@ -151,151 +159,111 @@ def _describe(
     ]
     kinds = {operation.operation for operation in operations}
     may_write = bool(kinds - {"list", "get", "aggregate"})
-    writable = exposure.form.names if may_write else []
     template: Any = UNSET
     if "get" in kinds:
         template = f"django://{exposure.label}/{{pk}}"
+    paths = _Paths(exposure, context)
     return ModelDescription(
         model=exposure.label,
         title=exposure.noun,
         description=exposure.tools.description,
         uri_template=template,
         fields=[
-            FieldDescription(
-                path,
-                exposed.title,
-                exposed.description,
-                path in writable,
-                exposed.model._meta.label_lower
-                if isinstance(exposed, Related)
-                else UNSET,
-                exposed.is_many if isinstance(exposed, Related) else UNSET,
-            )
+            _describe_field(path, exposed, paths, exposure.form.names * may_write)
             for path, exposed in exposure.allowlist.by_path.items()
+            if paths.tell(path)
         ],
-        filters=list(exposure.filters),
-        search_fields=exposure.search.paths,
-        ordering_fields=exposure.ordering.names,
+        filters=list(filter(paths.tell, exposure.filters)),
+        search_fields=list(filter(paths.tell, exposure.search.paths)),
+        ordering_fields=list(filter(paths.tell, exposure.ordering.names)),
         operations=operations,
     )
 
 
-Run = Callable[..., dict[str, Any]]
+def _describe_field(
+    path: str, exposed: Exposed, paths: "_Paths", writable: list[str]
+) -> FieldDescription:
+    described = FieldDescription(
+        path, exposed.title, exposed.description, path in writable
+    )
+    if isinstance(exposed, Related):
+        described.is_many = exposed.is_many
+        if paths.can_view(exposed.model):
+            described.leads_to = exposed.model._meta.label_lower
+    return described
 
-Model = Annotated[str, Meta(description='Which one, as in "shop.product".')]
-Object = dict[str, Any]
 
+class _Paths:
+    """Which paths of a model mean something to whoever asks."""
 
-def _list(run: Run) -> Callable[..., Any]:
-    def models_list(
-        context: Context,
-        model: Model,
-        filters: Object | None = None,
-        search: str | None = None,
-        ordering: list[str] | None = None,
-        fields: list[str] | None = None,
-        page_size: int | None = None,
-        cursor: str | None = None,
-        count: bool | None = None,
-    ) -> Object:
-        return run(
-            context,
-            model,
-            filters=filters,
-            search=search,
-            ordering=ordering,
-            fields=fields,
-            page_size=page_size,
-            cursor=cursor,
-            count=count,
+    def __init__(self, exposure: Exposure, asker: Asker) -> None:
+        self._exposure = exposure
+        self._asker = asker
+        self._seen: dict[Any, bool] = {}
+
+    def can_view(self, model: Any) -> bool:
+        """Tell whether rows of a related model can be seen."""
+        if model not in self._seen:
+            registered = self._exposure.registered
+            self._seen[model] = reach(registered, model, self._asker).can_view
+        return self._seen[model]
+
+    def tell(self, name: str) -> bool:
+        """Tell whether all is seen that a path, with or without a lookup, goes
+        through. The key of one row is a value of the row that has it."""
+        allowlist = self._exposure.allowlist
+        path = name
+        while path not in allowlist.by_path and LOOKUP_SEP in path:
+            path = path.rpartition(LOOKUP_SEP)[0]
+        hops = allowlist.relations(path) if path in allowlist.by_path else []
+        return all(
+            self.can_view(hop.model) for hop in hops if hop.is_many or hop.path != path
         )
 
-    return models_list
+
+_OBJECT = dict[str, Any]
+_MODEL = Annotated[str, Meta(description='Which one, as in "shop.product".')]
 
 
-def _get(run: Run) -> Callable[..., Any]:
-    def models_get(
-        context: Context, model: Model, pk: Any, fields: list[str] | None = None
-    ) -> Object:
-        return run(context, model, pk=pk, fields=fields)
-
-    return models_get
+def _raw(**schema: Any) -> Any:
+    # As it came: the operation decodes it, a decimal to the last digit.
+    return Annotated[Raw, Meta(extra_json_schema=schema)]
 
 
-def _aggregate(run: Run) -> Callable[..., Any]:
-    def models_aggregate(
-        context: Context,
-        model: Model,
-        measures: list[str],
-        group_by: list[str] | None = None,
-        filters: Object | None = None,
-        search: str | None = None,
-    ) -> Object:
-        return run(
-            context,
-            model,
-            measures=measures,
-            group_by=group_by,
-            filters=filters,
-            search=search,
-        )
+_STRUCTURE: Final = _raw(type="object")
+_TEXT: Final = _raw(type="string")
+_NAMES: Final = _raw(type="array", items={"type": "string"})
+_KEY: Final = _raw(description="The key of the row.")
+_KEYS: Final = _raw(type="array", description="The keys of the rows.")
+_ROWS: Final = _raw(type="array", items={"type": "object"})
 
-    return models_aggregate
-
-
-def _create(run: Run) -> Callable[..., Any]:
-    def models_create(context: Context, model: Model, values: Object) -> Object:
-        return run(context, model, values=values)
-
-    return models_create
-
-
-def _update(run: Run) -> Callable[..., Any]:
-    def models_update(
-        context: Context,
-        model: Model,
-        pk: Any,
-        values: Object,
-        version: str | None = None,
-    ) -> Object:
-        return run(context, model, pk=pk, values=values, version=version)
-
-    return models_update
-
-
-def _delete(run: Run) -> Callable[..., Any]:
-    def models_delete(
-        context: Context, model: Model, pk: Any, version: str | None = None
-    ) -> Object:
-        return run(context, model, pk=pk, version=version)
-
-    return models_delete
-
-
-def _bulk_write(run: Run) -> Callable[..., Any]:
-    def models_bulk(context: Context, model: Model, rows: list[Object]) -> Object:
-        return run(context, model, rows=rows)
-
-    return models_bulk
-
-
-def _bulk_delete(run: Run) -> Callable[..., Any]:
-    def models_bulk_delete(context: Context, model: Model, pks: list[Any]) -> Object:
-        return run(context, model, pks=pks)
-
-    return models_bulk_delete
-
-
-_SIGNATURES: Final[Mapping[str, Callable[[Run], Callable[..., Any]]]] = {
-    "list": _list,
-    "get": _get,
-    "aggregate": _aggregate,
-    "create": _create,
-    "update": _update,
-    "delete": _delete,
-    "bulk_create": _bulk_write,
-    "bulk_update": _bulk_write,
-    "bulk_delete": _bulk_delete,
+_PARAMETERS: Final[Mapping[str, Parameters]] = {
+    "list": {
+        "filters": (_STRUCTURE, False),
+        "search": (_TEXT, False),
+        "ordering": (_NAMES, False),
+        "fields": (_NAMES, False),
+        "page_size": (_raw(type="integer"), False),
+        "cursor": (_TEXT, False),
+        "count": (_raw(type="boolean"), False),
+    },
+    "get": {"pk": (_KEY, True), "fields": (_NAMES, False)},
+    "aggregate": {
+        "measures": (_NAMES, True),
+        "group_by": (_NAMES, False),
+        "filters": (_STRUCTURE, False),
+        "search": (_TEXT, False),
+    },
+    "create": {"values": (_STRUCTURE, True)},
+    "update": {
+        "pk": (_KEY, True),
+        "values": (_STRUCTURE, True),
+        "version": (_TEXT, False),
+    },
+    "delete": {"pk": (_KEY, True), "version": (_TEXT, False)},
+    "bulk_create": {"rows": (_ROWS, True)},
+    "bulk_update": {"rows": (_ROWS, True)},
+    "bulk_delete": {"pks": (_KEYS, True)},
 }
 _TEXTS: Final[Mapping[str, str]] = {
     "list": "List rows of a model, a page at a time.",
