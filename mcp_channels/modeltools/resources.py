@@ -1,70 +1,55 @@
 """Rows as resources: django://app_label.model/key."""
 
-from typing import Any
+from typing import Any, Final
 
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import QuerySet
 from django.utils.text import capfirst
-from msgspec import DecodeError, json
 
 from mcp_channels.modeltools.exposure import Exposure
-from mcp_channels.modeltools.query import Pages
-from mcp_channels.modeltools.values import is_text, to_python
+from mcp_channels.modeltools.keys import NoSuchKey, key_from_text, key_to_text
+from mcp_channels.modeltools.read_operations import pages_of, read_one
+from mcp_channels.modeltools.values import is_text
 from mcp_channels.protocol import content
+from mcp_channels.protocol.errors import InternalError
 from mcp_channels.server.context import Context
 from mcp_channels.server.permissions import Identity
 from mcp_channels.server.resources import ResourceTemplate
+from mcp_channels.server.schemas import encode_value
 from mcp_channels.server.tools import ToolError
 
 __all__ = ["make_template"]
 
-_JSON = "application/json"
-_MOST_COMPLETED = 100
+_JSON: Final = "application/json"
+_MOST_COMPLETED: Final = 100
 
 
 def make_template(exposure: Exposure) -> ResourceTemplate:
     """Return the resource template of an exposed model."""
-    key = exposure.model._meta.pk
 
     def row(context: Context, pk: str) -> Any:
         try:
-            found = exposure.find(context, _to_key(key, pk), _prepared(context))
-        except (ToolError, ValidationError, ValueError, OverflowError):
+            _, found = read_one(exposure, context, key_from_text(exposure.model, pk))
+        except (NoSuchKey, ToolError):
             raise ObjectDoesNotExist from None
-        return exposure.reader(context).read(found)
-
-    def _prepared(context: Context) -> Any:
-        queryset = exposure.tools.get_queryset(context)
-        return exposure.reader(context).prepare(exposure.prepare(queryset))
+        most = exposure.tools.max_bytes
+        if len(encode_value(found)) > most:
+            raise InternalError(f"The row has more than {most} bytes")
+        return found
 
     def complete(value: str, context: Context) -> list[str]:
-        queryset = exposure.tools.get_queryset(context)
-        if value and is_text(key):
-            queryset = queryset.filter(pk__istartswith=value)
-        elif value and exposure.search:
-            queryset = exposure.search.apply(
-                queryset, value, context, exposure.registered
-            )
-        elif value:
-            try:
-                queryset = queryset.filter(pk=_to_key(key, value))
-            except (ValidationError, ValueError, OverflowError):
-                return []
-        instances, _ = _pages(exposure).take(queryset, None, _MOST_COMPLETED)
-        return [_to_text(instance.pk) for instance in instances]
+        return [key_to_text(row.pk) for row in _complete(exposure, context, value)]
 
     def list_rows(context: Context) -> list[content.Resource]:
         queryset = exposure.prepare(exposure.tools.get_queryset(context))
-        instances, _ = _pages(exposure).take(queryset, None, exposure.tools.page_size)
         return [
             content.Resource(
-                uri=exposure.uri(instance.pk),
-                name=f"{exposure.name} {_to_text(instance.pk)}",
-                title=str(instance),
+                uri=exposure.uri(row.pk),
+                name=f"{exposure.name} {key_to_text(row.pk)}",
+                title=str(row),
                 mime_type=_JSON,
             )
-            for instance in instances
-            if not exposure.checks_rows
-            or exposure.tools.has_view_permission(context, instance)
+            for row in _first(exposure, context, queryset, exposure.tools.page_size)
         ]
 
     def may_read(identity: Identity) -> bool:
@@ -84,25 +69,29 @@ def make_template(exposure: Exposure) -> ResourceTemplate:
     )
 
 
-def _pages(exposure: Exposure) -> Pages:
-    return Pages(exposure.label, exposure.ordering.terms(None))
-
-
-def _to_key(field: Any, text: str) -> Any:
-    """Return the key that a URI names. Raise ValidationError or ValueError when it
-    cannot be one."""
-    if "\0" in text:
-        raise ValueError("No database has a text with the character NUL.")
-    if not hasattr(field, "fields"):
-        return to_python(field, text)
+def _complete(exposure: Exposure, context: Context, value: str) -> list[Any]:
+    """Return the rows whose keys `value` may be meant to become."""
+    queryset = exposure.tools.get_queryset(context)
     try:
-        values = json.decode(text)
-    except DecodeError as exc:
-        raise ValueError(str(exc)) from None
-    if not isinstance(values, list) or len(values) != len(field.fields):
-        raise ValueError("It has another number of columns.")
-    return to_python(field, values)
+        if "\0" in value:
+            return []
+        if value and is_text(exposure.model._meta.pk):
+            queryset = queryset.filter(pk__istartswith=value)
+        elif value and exposure.search:
+            queryset = exposure.search.apply(
+                queryset, value, context, exposure.registered
+            )
+        elif value:
+            queryset = queryset.filter(pk=key_from_text(exposure.model, value))
+    except (NoSuchKey, ToolError):
+        return []
+    # One more than is sent, so that the client is told that there are more.
+    return _first(exposure, context, queryset, _MOST_COMPLETED + 1)
 
 
-def _to_text(key: Any) -> str:
-    return json.encode(key).decode() if isinstance(key, tuple) else str(key)
+def _first(
+    exposure: Exposure, context: Context, queryset: QuerySet[Any], most: int
+) -> list[Any]:
+    instances, _ = pages_of(exposure, context).take(queryset, None, most)
+    see = exposure.tools.has_view_permission
+    return [row for row in instances if not exposure.checks_rows or see(context, row)]
