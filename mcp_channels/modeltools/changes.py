@@ -1,24 +1,27 @@
 """
 News of rows: whoever watches one is told when a transaction that changed it commits.
 
-What goes past save() and delete(), as update() and bulk_create() do, sends no signal:
-call rows_changed() after it.
+What goes past save() and delete() sends no signal, as update(), bulk_create() and what
+a database sets by itself: call rows_changed() after it.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from django.apps import apps
-from django.db import models
-from django.db.models import QuerySet
+from django.db import models, router
 from django.db.models.signals import m2m_changed, post_delete, post_save
+from django.dispatch import Signal
 
 from mcp_channels.broadcast import publish
 from mcp_channels.modeltools.allowlist import Related
-from mcp_channels.modeltools.exposure import Exposure, row_uri
+from mcp_channels.modeltools.exposure import Exposure
 from mcp_channels.server.events import ResourceUpdated
 
 __all__ = ["Watch", "rows_changed"]
+
+# What rows_changed() tells, in the words of post_save.
+_rows_changed: Final = Signal()
 
 
 class Watch:
@@ -26,29 +29,37 @@ class Watch:
 
     def __init__(self, exposure: Exposure) -> None:
         self._exposure = exposure
-        # Of a relation to many, by the model on its other side.
-        self._reverse: dict[Any, list[Related]] = {}
-        for sender in _family(exposure.model):
-            post_save.connect(self._tell, sender=sender)
-            post_delete.connect(self._tell, sender=sender)
+        self._family = _family(exposure.model)
+        # By the model whose rows are shown with those of this one, what leads there.
+        self._owners: dict[Any, list[Any]] = {}
+        self._links: dict[Any, Any] = {}  # by model, the relation that it holds
+        for sender in self._family:
+            for signal in (post_save, post_delete, _rows_changed):
+                signal.connect(self._tell, sender=sender)
         for child in exposure.allowlist.children.values():
-            if isinstance(child, Related) and child.is_many:
-                self._follow(child)
+            if not isinstance(child, Related):
+                continue
+            if child.field.many_to_many:
+                self._follow_links(child.field)
+            elif child.field.auto_created:
+                self._follow(child.model, child.field.field)
 
-    def _follow(self, related: Related) -> None:
-        field = related.field
-        if field.many_to_many:
-            through = (
-                field.through
-                if related.field.auto_created
-                else (field.remote_field.through)
-            )
-            m2m_changed.connect(self._tell_of_both, sender=through)
-            return
-        for sender in _family(related.model):
-            self._reverse.setdefault(sender, []).append(related)
-            post_save.connect(self._tell_of_owner, sender=sender)
-            post_delete.connect(self._tell_of_owner, sender=sender)
+    def _follow_links(self, field: Any) -> None:
+        link = field.field if field.auto_created else field
+        through = link.remote_field.through
+        self._links[through] = link
+        m2m_changed.connect(self._tell_of_links, sender=through)
+        if not through._meta.auto_created:
+            # A site writes such rows itself, too.
+            to_link, from_link = link.m2m_reverse_field_name(), link.m2m_field_name()
+            name = to_link if field.auto_created else from_link
+            self._follow(through, through._meta.get_field(name))
+
+    def _follow(self, model: Any, forward: Any) -> None:
+        for sender in _family(model):
+            self._owners.setdefault(sender, []).append(forward)
+            for signal in (post_save, post_delete, _rows_changed):
+                signal.connect(self._tell_of_owner, sender=sender)
 
     def _tell(self, instance: Any, using: str, **kwargs: Any) -> None:
         self._publish([instance.pk], using)
@@ -56,54 +67,70 @@ class Watch:
     def _tell_of_owner(
         self, sender: Any, instance: Any, using: str, **kwargs: Any
     ) -> None:
-        """Tell of the rows that show `instance` among others."""
-        for related in self._reverse[sender]:
-            owner = getattr(instance, related.field.field.attname)
-            if owner is not None:
-                self._publish([owner], using)
+        """Tell of the rows with which `instance` is shown."""
+        for forward in self._owners[sender]:
+            key = getattr(instance, forward.attname)
+            if key is not None and not forward.target_field.primary_key:
+                key = getattr(instance, forward.name).pk
+            self._publish([key], using)
 
-    def _tell_of_both(
+    def _tell_of_links(
         self,
+        sender: Any,
         instance: Any,
         action: str,
+        reverse: bool,
         model: Any,
         pk_set: set[Any] | None,
         using: str,
         **kwargs: Any,
     ) -> None:
-        if action not in ("post_add", "post_remove", "pre_clear", "post_clear"):
+        """Tell of the rows on either side of a relation to many."""
+        if action == "pre_clear":
+            # Afterwards nobody knows which they were.
+            pk_set = _linked(self._links[sender], instance, reverse, using)
+        elif action not in ("post_add", "post_remove"):
             return
-        if isinstance(instance, self._exposure.model):
+        if pk_set and type(instance) in self._family:
             self._publish([instance.pk], using)
-        if issubclass(model, self._exposure.model) and pk_set:
+        if pk_set and model in self._family:
             self._publish(pk_set, using)
 
     def _publish(self, keys: Iterable[Any], using: str) -> None:
         for key in keys:
-            publish(ResourceUpdated(self._exposure.uri(key)), using=using)
+            if key is not None:
+                publish(ResourceUpdated(self._exposure.uri(key)), using=using)
 
 
-def rows_changed(rows: QuerySet[Any] | Iterable[models.Model]) -> None:
+def rows_changed(rows: Iterable[models.Model]) -> None:
     """
-    Tell those who watch any of `rows` that it was changed.
+    Tell those who watch any of `rows`, or a row that shows one, that it was changed.
 
-    Call it in the transaction that changed them, or after it. A queryset is evaluated.
+    Call it in the transaction that changed them, or after it. A queryset is evaluated,
+    unless it was.
     """
-    if isinstance(rows, QuerySet):
-        label, using = rows.model._meta.label_lower, rows.db
-        for key in rows.values_list("pk", flat=True):
-            publish(ResourceUpdated(row_uri(label, key)), using=using)
-        return
     for row in rows:
-        uri = row_uri(row._meta.label_lower, row.pk)
-        publish(ResourceUpdated(uri), using=row._state.db or "default")
+        using = router.db_for_write(type(row), instance=row)
+        _rows_changed.send(sender=type(row), instance=row, using=using)
+
+
+def _linked(link: Any, instance: Any, reverse: bool, using: str) -> set[Any]:
+    """Return the keys of the rows that a relation leads to from `instance`."""
+    here, there = link.m2m_field_name(), link.m2m_reverse_field_name()
+    if reverse:
+        here, there = there, here
+    rows = link.remote_field.through._base_manager.using(using)
+    return set(rows.filter(**{here: instance}).values_list(f"{there}__pk", flat=True))
 
 
 def _family(model: Any) -> list[Any]:
-    """Return the models whose rows are rows of `model`: proxies and children, too."""
+    """Return the models whose rows are, or are a part of, rows of `model`: proxies,
+    children and parents."""
     concrete = model._meta.concrete_model
+    others: list[Any] = apps.get_models()
     return [
         other
-        for other in apps.get_models()
-        if issubclass(other, model) or other._meta.concrete_model is concrete
+        for other in others
+        if issubclass(other._meta.concrete_model, concrete)
+        or issubclass(concrete, other._meta.concrete_model)
     ]
