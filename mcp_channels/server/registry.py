@@ -116,11 +116,11 @@ class Registry:
         tool when its ModelTools is registered. Raise AlreadyRegistered when the name is
         taken, ImproperlyConfigured when the function cannot be a tool.
         """
-        if function is not None and _is_method(function):
-            function._mcp_tool_options = options
-            return function
         if function is None:
             return partial(self.tool, **options)
+        if _is_method(function):
+            function._mcp_tool_options = options
+            return function
         return self._decorate(Tool, function, options)
 
     @overload
@@ -206,7 +206,9 @@ class Registry:
 
 def _is_method(function: Any) -> bool:
     """Tell whether a function is being defined as a method, which takes `self`."""
-    owner = getattr(function, "__qualname__", "").rpartition(".")[0]
+    if not inspect.isfunction(function):
+        return False
+    owner = function.__qualname__.rpartition(".")[0]
     if not owner or owner.endswith("<locals>"):
         return False
     return next(iter(inspect.signature(function).parameters), None) == "self"
