@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
 
 SECRET_KEY = "for tests only"
 ALLOWED_HOSTS = ["localhost", "testserver"]
 USE_TZ = True
 INSTALLED_APPS = [
+    "django.contrib.admin",  # for the history of rows, which it shows
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -18,12 +20,17 @@ INSTALLED_APPS = [
 ASGI_APPLICATION = "tests.asgi.application"
 # A file, since Django never closes a database in memory: a pooled thread would keep it
 # open into tests that may not touch one. Of this process, since others may test, too.
-_DATABASE = Path(gettempdir()) / f"mcp_channels_tests_{os.getpid()}.sqlite3"
-DATABASES = {
-    "default": {
+_FOLDER = Path(gettempdir())
+
+
+def _database(name: str) -> dict[str, Any]:
+    path = _FOLDER / f"mcp_channels_{name}_{os.getpid()}.sqlite3"
+    return {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": _DATABASE,
-        "TEST": {"NAME": _DATABASE},
+        "NAME": path,
+        "TEST": {"NAME": path},
     }
-}
+
+
+DATABASES = {"default": _database("tests"), "archive": _database("archive")}
 MCP_CHANNELS = {"SERVER_NAME": "tests", "ALLOW_ANONYMOUS": True}
