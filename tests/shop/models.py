@@ -212,3 +212,91 @@ class Seat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.row}{self.number}"
+
+
+class Supplier(models.Model):
+    """Is referred to by its code."""
+
+    code = models.SlugField(unique=True)
+    is_active = models.BooleanField(default=True)
+    friends = models.ManyToManyField("self", blank=True)
+
+    class Meta:
+        app_label = "shop"
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Delivery(models.Model):
+    """Has what the database fills in, what is chosen by a rule, and what is timed."""
+
+    supplier = models.ForeignKey(
+        Supplier,
+        to_field="code",
+        on_delete=models.CASCADE,
+        related_name="deliveries",
+        limit_choices_to={"is_active": True},
+    )
+    helpers = models.ManyToManyField(
+        Supplier, blank=True, limit_choices_to={"is_active": True}, related_name="+"
+    )
+    title = models.CharField(max_length=30, unique_for_date="day")
+    day = models.DateField()
+    state = models.CharField(max_length=10, db_default="open")
+    slot = models.TimeField(null=True, blank=True)
+    takes = models.DurationField(null=True, blank=True)
+    arrived_at = models.DateTimeField(null=True, blank=True)
+    extra = models.JSONField(null=True, blank=True)
+    photo = models.FileField(upload_to="deliveries", null=True, blank=True)
+    products = models.ManyToManyField(
+        Product, through="Item", related_name="deliveries"
+    )
+
+    class Meta:
+        app_label = "shop"
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Item(models.Model):
+    """A link with something to say of itself."""
+
+    delivery = models.ForeignKey(
+        Delivery, on_delete=models.CASCADE, related_name="items"
+    )
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="+")
+    count = models.PositiveSmallIntegerField()
+
+    class Meta:
+        app_label = "shop"
+
+    def __str__(self) -> str:
+        return f"{self.count} x {self.product_id}"
+
+
+class Invoice(models.Model):
+    """Belongs to one delivery, and has rules."""
+
+    delivery = models.OneToOneField(
+        Delivery, on_delete=models.CASCADE, related_name="invoice"
+    )
+    total = models.IntegerField()
+    paid = models.IntegerField(default=0)
+
+    class Meta:
+        app_label = "shop"
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(total__gte=0), name="shop_secret_rule"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(paid__lte=F("total")),
+                name="shop_invoice_paid",
+                violation_error_message="It cannot be paid twice.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Invoice {self.pk}"
