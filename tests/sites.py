@@ -39,7 +39,7 @@ class Clerk:
     def __init__(self, *permissions: str) -> None:
         self.permissions = set(permissions)
 
-    def has_perm(self, permission: str) -> bool:
+    def has_perm(self, permission: str, obj: Any = None) -> bool:
         return permission in self.permissions
 
 

@@ -18,7 +18,7 @@ from msgspec import Meta
 from mcp_channels.modeltools.exposure import Exposure
 from mcp_channels.modeltools.keys import key_annotation_of, show_key
 from mcp_channels.modeltools.operations import with_signature
-from mcp_channels.modeltools.rows import reach
+from mcp_channels.modeltools.reach import reach
 from mcp_channels.modeltools.write import refusing, writing
 from mcp_channels.server.context import Context
 from mcp_channels.server.permissions import Identity

@@ -4,12 +4,14 @@ Aggregates: counts, sums and the like of rows, whole or by groups.
 What can be measured and grouped by are the columns of the allowlist, and nothing else.
 """
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+from django.db import DataError, OperationalError
 from django.db.models import Avg, Count, F, Max, Min, QuerySet, Sum
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.functions import (
@@ -23,14 +25,17 @@ from django.db.models.functions import (
 from msgspec import Meta, Struct
 
 from mcp_channels.modeltools.allowlist import Allowlist, Column, Related
-from mcp_channels.modeltools.filters import ORDERED, without_none
-from mcp_channels.modeltools.values import one_of
+from mcp_channels.modeltools.filters import ORDERED
+from mcp_channels.modeltools.reach import is_own_key
+from mcp_channels.modeltools.values import one_of, without_none
+from mcp_channels.server.tools import ToolError
 
 __all__ = ["Aggregates", "Group", "Groups"]
 
 _MOST_MEASURES: Final = 10
 _MOST_GROUPINGS: Final = 3
 
+_PRECISE: Final = Context(prec=1000)
 _ADDED: Final = (int, float, Decimal, timedelta)
 _TRUNCATIONS: Final[Mapping[str, Any]] = {
     "year": TruncYear,
@@ -58,14 +63,14 @@ class Aggregates:
     """What can be asked of the rows of an allowlist as a whole."""
 
     def __init__(self, allowlist: Allowlist) -> None:
-        self._measures: dict[str, Any] = {"count": Count("pk")}
+        self._measures: dict[str, Any] = {"count": Count("*")}
         self._groupings: dict[str, Any] = {}
+        self._places: dict[str, int] = {}  # of measures that are decimals
         for name, exposed in allowlist.children.items():
-            if isinstance(exposed, Related):
-                if not exposed.is_many and exposed.field.concrete:
-                    self._groupings[name] = F(exposed.field.attname)
+            if isinstance(exposed, Related) and is_own_key(exposed):
+                self._groupings[name] = F(exposed.field.attname)
             elif isinstance(exposed, Column):
-                self._add(name, without_none(exposed.annotation))
+                self._add(exposed, without_none(exposed.annotation))
         measure: Any = one_of(self._measures)
         self.measures: Any = Annotated[
             list[measure],
@@ -99,20 +104,25 @@ class Aggregates:
         wanted = {f"_m{i}": self._measures[name] for i, name in enumerate(measures)}
         keys = {f"_g{i}": self._groupings[name] for i, name in enumerate(groupings)}
         queryset = queryset.order_by()
+        order = [F("_m0").desc(nulls_last=True), *keys]
         found: list[dict[str, Any]]
-        if keys:
-            order = [f"-{next(iter(wanted))}", *keys]
-            grouped = queryset.values(**keys).annotate(**wanted).order_by(*order)
-            found = list(grouped[: most + 1])
-        else:
-            found = [queryset.aggregate(**wanted)]
+        try:
+            if keys:
+                grouped = queryset.values(**keys).annotate(**wanted).order_by(*order)
+                found = list(grouped[: most + 1])
+            else:
+                found = [queryset.aggregate(**wanted)]
+        except (DataError, OperationalError) as exc:
+            if not _is_overflow(exc):
+                raise
+            raise ToolError("A sum is too large for the database.") from None
         return Groups(
             [
                 Group(
-                    {name: row[key] for name, key in zip(groupings, keys, strict=True)},
+                    {name: row[f"_g{i}"] for i, name in enumerate(groupings)},
                     {
-                        name: row[key]
-                        for name, key in zip(measures, wanted, strict=True)
+                        name: self._round(name, row[f"_m{i}"])
+                        for i, name in enumerate(measures)
                     },
                 )
                 for row in found[:most]
@@ -120,7 +130,20 @@ class Aggregates:
             len(found) > most,
         )
 
-    def _add(self, name: str, kind: Any) -> None:
+    def _round(self, name: str, value: Any) -> Any:
+        if not isinstance(value, Decimal) or name not in self._places:
+            return value
+        # SQLite computes with floats.
+        exponent = Decimal(1).scaleb(-self._places[name])
+        return value.quantize(exponent, context=_PRECISE)
+
+    def _add(self, column: Column, kind: Any) -> None:
+        name = column.name
+        if kind is Decimal:
+            field = getattr(column.field, "output_field", column.field)
+            if field.decimal_places is not None:
+                for measure in ("min", "max", "sum"):
+                    self._places[f"{name}{LOOKUP_SEP}{measure}"] = field.decimal_places
         if kind in (*ORDERED, bool):
             self._groupings[name] = F(name)
             self._measures[f"{name}{LOOKUP_SEP}count_distinct"] = Count(
@@ -137,3 +160,8 @@ class Aggregates:
             for part, truncate in _TRUNCATIONS.items():
                 if part != "hour" or kind is datetime:
                     self._groupings[f"{name}{LOOKUP_SEP}{part}"] = truncate(name)
+
+
+def _is_overflow(exc: DataError | OperationalError) -> bool:
+    code = getattr(exc.__cause__, "sqlite_errorcode", None)
+    return isinstance(exc, DataError) or code == sqlite3.SQLITE_ERROR

@@ -8,12 +8,15 @@ here, and what is not here does not exist.
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 import msgspec
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import models
 from django.db.models.constants import LOOKUP_SEP
+from django.db.models.fields.reverse_related import ForeignObjectRel
+from django.utils.functional import cached_property as django_cached_property
 
 from mcp_channels.modeltools.values import (
     Unshowable,
@@ -28,6 +31,9 @@ __all__ = ["Allowlist", "Column", "Computed", "Exposed", "Generic", "Related"]
 # Of a relation to many, the rows that are shown with one row.
 MOST_RELATED: Final = 100
 
+# What is always shown of a related row.
+_ALWAYS: Final = frozenset({"pk", "label"})
+
 
 @dataclass(frozen=True)
 class Column:
@@ -37,7 +43,7 @@ class Column:
     path: str  # as agents write it, from the model that is exposed
     field: Any
 
-    @property
+    @cached_property
     def annotation(self) -> Any:
         return annotation_of(self.field)
 
@@ -49,7 +55,7 @@ class Column:
     def description(self) -> str:
         return describe(self.field)
 
-    @property
+    @cached_property
     def convert(self) -> Callable[[Any], Any] | None:
         return converter_of(self.field)
 
@@ -143,7 +149,13 @@ class Allowlist:
     ) -> None:
         self.model = model
         self.problems: list[str] = []
+        self.key = Column("pk", "pk", model._meta.pk)
         self.children: dict[str, Exposed] = {}
+        try:
+            self.key_annotation = self.key.annotation
+        except Unshowable as exc:
+            self.key_annotation = Any
+            self.problems.append(f"the key of {model.__name__}: {exc}")
         for name in fields:
             try:
                 self._add(name, owner)
@@ -175,7 +187,7 @@ class Allowlist:
         """Return the relations on `path`, from the model on, also one at its end."""
         found, children = [], self.children
         for name in path.split(LOOKUP_SEP):
-            exposed = children[name]
+            exposed = children.get(name)
             if not isinstance(exposed, Related):
                 break
             found.append(exposed)
@@ -187,6 +199,12 @@ class Allowlist:
         names = path.split(LOOKUP_SEP)
         for index, name in enumerate(names):
             done = f"{done}{LOOKUP_SEP}{name}" if done else name
+            if index > 0 and name in _ALWAYS:
+                raise Unshowable(
+                    "of a related row the key is always shown, and as its label what "
+                    "str() makes of it. Leave it out, or give the model a property of "
+                    "another name."
+                )
             exposed = children.get(name)
             if exposed is None:
                 exposed = _expose(model, name, done, owner if index == 0 else None)
@@ -212,13 +230,19 @@ def _expose(
         found: Any = model._meta.get_field(name)
     except FieldDoesNotExist:
         return _compute(model, name, path, owner)
-    if type(found).__name__ == "GenericForeignKey":
+    if found.name != name:
+        raise Unshowable(f"write {found.name!r} instead.")
+    if hasattr(found, "ct_field"):  # of a GenericForeignKey, which may not be installed
         return Generic(name, path, found)
-    if found.is_relation:
-        if found.related_model is None or type(found).__name__ == "GenericRelation":
-            raise Unshowable("a generic relation cannot be followed from this side.")
-        is_many = found.one_to_many or found.many_to_many
+    if isinstance(found, models.ForeignKey | models.ManyToManyField | ForeignObjectRel):
+        annotation_of(found.related_model._meta.pk)  # which is always shown
+        is_many = bool(found.one_to_many or found.many_to_many)
         return Related(name, path, found, found.related_model, is_many)
+    if found.is_relation:
+        raise Unshowable(
+            f"{type(found).__name__} is a relation of a kind that is not known. Leave "
+            f"it out, or name a method with a return annotation instead."
+        )
     column = Column(name, path, found)
     _check_schema(column.annotation)
     return column
@@ -227,14 +251,15 @@ def _expose(
 def _compute(
     model: type[models.Model], name: str, path: str, owner: object | None
 ) -> Computed:
-    method = getattr(owner, name, None) if owner is not None else None
+    method: Any = getattr(owner, name, None) if owner is not None else None
     attribute: Any = getattr(model, name, None)
+    function: Any
     compute: Callable[[Any], Any]
-    if callable(method):
+    if inspect.isroutine(method):
         function, compute = method, method
     elif isinstance(attribute, property) and attribute.fget is not None:
         function, compute = attribute.fget, attribute.fget
-    elif hasattr(attribute, "func"):  # of a cached_property
+    elif isinstance(attribute, cached_property | django_cached_property):
         function, compute = attribute.func, lambda row: getattr(row, name)
     elif inspect.isfunction(attribute):
         function, compute = attribute, attribute
@@ -243,6 +268,10 @@ def _compute(
         raise Unshowable(f"{model.__name__} has no such field. It has {known}.")
     if inspect.iscoroutinefunction(function):
         raise Unshowable("a row is read in a thread, by synchronous methods.")
+    try:
+        inspect.signature(compute).bind(None)
+    except TypeError:
+        raise Unshowable("it must be callable with a row and nothing else.") from None
     try:
         annotation = type_hints(function).get("return", inspect.Parameter.empty)
     except ImproperlyConfigured as exc:

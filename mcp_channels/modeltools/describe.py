@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from mcp_channels.modeltools.allowlist import Exposed, Related
 from mcp_channels.modeltools.exposure import Exposure
 from mcp_channels.modeltools.operations import Operation, Parameters, with_signature
-from mcp_channels.modeltools.rows import reach
+from mcp_channels.modeltools.reach import reach
 from mcp_channels.server.context import Context
 from mcp_channels.server.permissions import Asker, Identity
 from mcp_channels.server.schemas import ArgumentsError

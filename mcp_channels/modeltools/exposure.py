@@ -3,23 +3,30 @@ A model as it is exposed: what its options say, compiled when it is registered.
 """
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models import QuerySet
+from django.db.models.constants import LOOKUP_SEP
 from django.utils.text import camel_case_to_spaces, slugify
 from django.utils.translation import override
 from msgspec import json
 
-from mcp_channels.modeltools.aggregate import Aggregates
+from mcp_channels.modeltools.aggregate import Aggregates, Groups
 from mcp_channels.modeltools.allowlist import Allowlist
-from mcp_channels.modeltools.filters import Filters, Search
+from mcp_channels.modeltools.filters import Filters
 from mcp_channels.modeltools.forms import RowForm
-from mcp_channels.modeltools.options import ModelTools
-from mcp_channels.modeltools.query import Ordering
-from mcp_channels.modeltools.rows import Reader, RowTypes, has_filtering_manager
+from mcp_channels.modeltools.keys import show_key
+from mcp_channels.modeltools.options import ModelTools, mistakes
+from mcp_channels.modeltools.query import Ordering, Pages
+from mcp_channels.modeltools.reach import has_scope, once, only_seen, plain, sight
+from mcp_channels.modeltools.rows import Reader, RowTypes
+from mcp_channels.modeltools.search import Search
+from mcp_channels.modeltools.values import to_database
 from mcp_channels.modeltools.write import Writer
 from mcp_channels.server.permissions import Asker
 from mcp_channels.server.tools import ToolError
@@ -43,8 +50,10 @@ OPERATIONS: Final = {
 }
 
 _SECRET: Final = re.compile(
-    r"passw(or)?d|passphrase|secret|token|api_?key|private_?key|salt|hash|otp|credential"
-    r"|signature|session_key",
+    r"passw(or)?d|pwd|passphrase|passcode|secret|token|salt|hash|otp|credential"
+    r"|signature|session_key|cvv|cvc|jwt"
+    r"|(access|api|auth|encryption|master|private|shared|signing|ssh|webhook)_?key"
+    r"|(activation|backup|recovery|reset|security|verification)_?code|pin_?code",
     re.IGNORECASE,
 )
 
@@ -81,16 +90,23 @@ class Exposure:
         self.name = tools.name or name
         self.name_plural = tools.name_plural or plural or f"{self.name}s"
         title = self.model.__name__
+        self._problems: list[str] = []
+        for option, problem in mistakes(tools):
+            self._problems.append(problem)
+            # What it could have meant stays open; the rest is looked at, too.
+            setattr(tools, option, getattr(ModelTools, option))
         self.allowlist = Allowlist(self.model, self._field_names(), tools)
         self.row_types = RowTypes(title, self.allowlist)
         self.filters = Filters(title, self.allowlist, tools.filters)
         self.search = Search(self.allowlist, tools.search_fields)
         self.ordering = Ordering(
-            self.allowlist, tools.ordering_fields, self._default_ordering()
+            self.allowlist, tools.ordering_fields, tools.ordering, meta.ordering
         )
         self.aggregates = Aggregates(self.allowlist)
         self.form = RowForm(self, title)
         self.writer = Writer(self)
+        if not self._problems:
+            self._problems += self._compare()
         # By kind; filled when it is registered.
         self.operations: dict[str, Operation] = {}
         self.watch: object = None  # tells of changed rows, while it lives
@@ -105,19 +121,6 @@ class Exposure:
     def noun(self) -> str:
         """What one row is called."""
         return str(self.model._meta.verbose_name)
-
-    @property
-    def has_scope(self) -> bool:
-        """Whether some who see rows do not see all of them."""
-        if type(self.tools).get_queryset is not ModelTools.get_queryset:
-            return True
-        return has_filtering_manager(self.model)
-
-    @property
-    def checks_rows(self) -> bool:
-        """Whether the permission to view is one of the single row."""
-        method = type(self.tools).has_view_permission
-        return method is not ModelTools.has_view_permission
 
     def may(self, operation: str, asker: Asker) -> bool:
         """Tell whether an operation exists for whoever asks."""
@@ -138,6 +141,46 @@ class Exposure:
             paths = self.allowlist.defaults
         return Reader(self.allowlist, self.row_types, paths, asker, self.registered)
 
+    def rows(self, asker: Asker) -> QuerySet[Any]:
+        """Return the rows that exist for whoever asks, each of them once."""
+        return once(self.tools.get_queryset(asker))
+
+    def pages(self, asker: Asker, ordering: Sequence[str] | None = None) -> Pages:
+        """
+        Return the pages of rows for whoever asks; None for the order that there is if
+        nobody chooses one.
+
+        Raise ToolError for an order by what may not be seen.
+        """
+        terms = self.ordering.terms(ordering, asker, self.registered)
+        return Pages(self.label, terms, sight(self.tools, asker))
+
+    def count(self, asker: Asker, queryset: QuerySet[Any]) -> tuple[int, bool]:
+        """Return how many rows there are, up to max_count, and whether there are
+        more."""
+        rows = only_seen(queryset, sight(self.tools, asker))
+        most = self.tools.max_count
+        if most is None:
+            return rows.count(), False
+        # Counting a large table takes as long as reading it.
+        total = rows.order_by()[: most + 1].count()
+        return min(total, most), total > most
+
+    def aggregate(
+        self,
+        asker: Asker,
+        queryset: QuerySet[Any],
+        measures: Sequence[str],
+        groupings: Sequence[str],
+    ) -> Groups:
+        """Return measures of rows, of at most as many groups as a page has rows."""
+        rows = only_seen(queryset, sight(self.tools, asker))
+        if has_scope(self.tools):
+            rows = plain(rows)
+        return self.aggregates.compute(
+            rows, measures, groupings, self.tools.max_page_size
+        )
+
     def prepare(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return `queryset` with what the site says that its rows need."""
         tools = self.tools
@@ -157,10 +200,12 @@ class Exposure:
         """
         if queryset is None:
             queryset = self.tools.get_queryset(asker)
-        instance = queryset.filter(pk=key).first()
+        instance = None
+        with suppress(ToolError):  # for a key that no row could have
+            instance = queryset.filter(pk=to_database(key)).first()
         if instance is None or not self.tools.has_view_permission(asker, instance):
             # Hidden and missing look the same.
-            raise ToolError(f"There is no {self.noun} {key!r}.")
+            raise ToolError(f"There is no {self.noun} {show_key(key)}.")
         return instance
 
     def uri(self, key: Any) -> str:
@@ -170,33 +215,41 @@ class Exposure:
     @property
     def problems(self) -> list[str]:
         """What is wrong with the options, a sentence each."""
-        tools = self.tools
-        found = [
-            f"operation {name!r} is none of {', '.join(OPERATIONS)}."
-            for name in tools.operations
-            if name not in OPERATIONS
-        ]
-        if not self.allowlist.children and not self.allowlist.problems:
-            found.append(
-                "no fields are named, so there is nothing to show. Set fields."
-            )
-        if not 1 <= tools.page_size <= tools.max_page_size:
-            found.append("page_size must be from 1 to max_page_size.")
-        found += [
-            f"{name} must be at least 1."
-            for name in ("max_bytes", "max_bulk", "max_upload_bytes")
-            if getattr(tools, name) < 1
-        ]
-        unknown = set(tools.readonly_fields) - set(self.allowlist.children)
-        found += [f"readonly field {name!r} is no field." for name in sorted(unknown)]
         return [
-            *found,
+            *self._problems,
             *self.allowlist.problems,
             *self.filters.problems,
             *self.search.problems,
             *self.ordering.problems,
             *self.form.problems,
         ]
+
+    def _compare(self) -> Iterator[str]:
+        """Return what is wrong with options that are about others, or the model."""
+        tools, model = self.tools, self.model
+        for name in tools.operations:
+            if name not in OPERATIONS:
+                yield f"operation {name!r} is none of {', '.join(OPERATIONS)}."
+        if tools.page_size > tools.max_page_size:
+            yield "page_size must be at most max_page_size."
+        if tools.fields == "__all__":
+            known = {field.name for field in model._meta.get_fields()}
+            for name in tools.exclude:
+                if name not in known:
+                    yield f"exclude names {name!r}, which is no field."
+        elif tools.exclude:
+            yield 'exclude is for fields = "__all__": leave the names out of fields.'
+        for name in tools.readonly_fields:
+            if name not in self.allowlist.children:
+                yield f"readonly_fields names {name!r}, which is not among the fields."
+        for path in tools.list_select_related:
+            if not _leads_to_one(model, path):
+                yield (
+                    f"list_select_related names {path!r}, which is no relation to one "
+                    f"row. For several rows there is list_prefetch_related."
+                )
+        if not self.allowlist.children and not self.allowlist.problems:
+            yield "no fields are named, so there is nothing to show. Set fields."
 
     def _field_names(self) -> list[str]:
         tools, meta = self.tools, self.model._meta
@@ -205,19 +258,20 @@ class Exposure:
         return [
             field.name
             for field in (*meta.fields, *meta.many_to_many)
-            if field.name not in tools.exclude
+            if field.name not in (*tools.exclude, "pk")
             and not looks_secret(field.name)
             and not (field.primary_key and isinstance(field, models.AutoField))
+            and not (field.remote_field and field.remote_field.parent_link)
         ]
 
-    def _default_ordering(self) -> list[str]:
-        if self.tools.ordering is not None:
-            return list(self.tools.ordering)
-        found = []
-        for name in self.model._meta.ordering:
-            # Of the model's own order as much as may be known.
-            path = name.removeprefix("-") if isinstance(name, str) else ""
-            if path != "pk" and path not in self.allowlist.columns:
-                break
-            found.append(name)
-        return found
+
+def _leads_to_one(model: Any, path: str) -> bool:
+    for name in path.split(LOOKUP_SEP):
+        try:
+            found = model._meta.get_field(name)
+        except FieldDoesNotExist:
+            return False
+        if not (found.many_to_one or found.one_to_one) or not found.related_model:
+            return False
+        model = found.related_model
+    return True

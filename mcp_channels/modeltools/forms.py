@@ -27,14 +27,14 @@ from django.utils.text import get_valid_filename
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mcp_channels.modeltools.allowlist import Column, Related
-from mcp_channels.modeltools.filters import to_moment
 from mcp_channels.modeltools.keys import key_annotation_of, show_key
-from mcp_channels.modeltools.rows import reach
+from mcp_channels.modeltools.reach import reach
 from mcp_channels.modeltools.values import (
     Range,
     Unshowable,
     Upload,
     describe,
+    to_moment,
     write_annotation_of,
 )
 from mcp_channels.server.permissions import Asker

@@ -8,8 +8,8 @@ What a site says of a model: which of it agents see, and what they may do with i
         filters = {"price": ["gte", "lte"], "category": ["exact"]}
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
 
 from django import forms
 from django.db import models
@@ -17,7 +17,26 @@ from django.db.models import QuerySet
 
 from mcp_channels.server.permissions import Asker
 
-__all__ = ["ModelTools"]
+__all__ = ["ModelTools", "mistakes"]
+
+_NAMES: Final = (
+    "fields",
+    "exclude",
+    "readonly_fields",
+    "operations",
+    "search_fields",
+    "ordering",
+    "ordering_fields",
+    "list_select_related",
+)
+_NUMBERS: Final = (
+    "page_size",
+    "max_page_size",
+    "max_count",
+    "max_bytes",
+    "max_bulk",
+    "max_upload_bytes",
+)
 
 
 class ModelTools:
@@ -113,3 +132,46 @@ class ModelTools:
         return bool(
             has_perm(permission) or (obj is not None and has_perm(permission, obj))
         )
+
+
+def mistakes(tools: ModelTools) -> Iterator[tuple[str, str]]:
+    """Return the options that are not of their type, each with a sentence about it."""
+    for option in _NAMES:
+        value = getattr(tools, option)
+        may_be_none = getattr(ModelTools, option) is None
+        if not (
+            _are_names(value)
+            or (value is None and may_be_none)
+            or (value == "__all__" and option == "fields")
+        ):
+            yield option, f"{option} must be a list of names, as in ['name']."
+    for option in _NUMBERS:
+        value = getattr(tools, option)
+        if value is None and option == "max_count":
+            continue
+        if type(value) is not int or value < 1:
+            yield option, f"{option} must be a whole number, and at least 1."
+    if not _are_filters(tools.filters):
+        yield (
+            "filters",
+            "filters must be a list of names, or a dictionary of them with lists of "
+            'lookups, as in {"price": ["gte", "lte"]}.',
+        )
+    if not isinstance(tools.list_prefetch_related, list | tuple):
+        yield "list_prefetch_related", "list_prefetch_related must be a list."
+    if not (isinstance(tools.form, type) and issubclass(tools.form, forms.ModelForm)):
+        yield "form", "form must be a class derived of django.forms.ModelForm."
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(name, str) for name in value
+    )
+
+
+def _are_filters(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return _are_names(value)
+    return _are_names(list(value)) and all(
+        isinstance(lookups, str) or _are_names(lookups) for lookups in value.values()
+    )

@@ -6,19 +6,23 @@ by, so that the ten-thousandth page costs what the first one does.
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
-from django.db.models import F, Q, QuerySet
+from django.core.exceptions import ValidationError
+from django.db import connections
+from django.db.models import Case, DecimalField, F, FloatField, Q, QuerySet, Value, When
 from django.db.models.constants import LOOKUP_SEP
+from django.db.models.functions import Cast, Left
 from msgspec import Meta
 
 from mcp_channels.modeltools.allowlist import Allowlist, Column
-from mcp_channels.modeltools.filters import ORDERED, visible, without_none
-from mcp_channels.modeltools.rows import Registered
-from mcp_channels.modeltools.values import one_of, to_python
+from mcp_channels.modeltools.filters import ORDERED
+from mcp_channels.modeltools.reach import MOST_ASKED, Hidden, Registered, Sight, visible
+from mcp_channels.modeltools.values import is_text, one_of, to_python, without_none
 from mcp_channels.protocol.errors import InvalidParams
 from mcp_channels.server.pagination import decode_cursor, encode_cursor
 from mcp_channels.server.permissions import Asker
@@ -27,67 +31,118 @@ from mcp_channels.server.tools import ToolError
 __all__ = ["Ordering", "Pages", "Term"]
 
 _MOST_TERMS: Final = 5
+# Of a text without a limit, what it is ordered by: a cursor holds it.
+_LONGEST_TEXT: Final = 200
 
 
 @dataclass(frozen=True)
 class Term:
-    """One column that rows are ordered by."""
+    """One value that rows are ordered by."""
 
     path: str
     is_descending: bool
     field: Any
     can_be_null: bool
+    computed: Any = None  # an expression; None: the column at `path` itself
 
-    def expression(self) -> Any:
+    @property
+    def _alias(self) -> str:
+        return f"_mcp_{self.path}".replace(LOOKUP_SEP, "_to_")
+
+    @property
+    def _exact(self) -> str:
+        return f"{self._alias}_exactly"
+
+    @property
+    def _name(self) -> str:
+        return self.path if self.computed is None else self._alias
+
+    @property
+    def _is_decimal(self) -> bool:
+        return isinstance(getattr(self.field, "output_field", self.field), DecimalField)
+
+    def annotations(self, vendor: str) -> dict[str, Any]:
+        """Return what a query of rows needs for this order."""
+        found = {} if self.computed is None else {self._alias: self.computed}
+        if self._is_decimal and vendor == "sqlite":
+            # It keeps floats, of which a Decimal is but the rounded form.
+            source = F(self.path) if self.computed is None else self.computed
+            found[self._exact] = Cast(source, FloatField())
+        return found
+
+    def order(self) -> Any:
         # Where they stand is not the same in all databases, unless one says it.
         nulls = {"nulls_last": True} if self.can_be_null else {}
-        if self.is_descending:
-            return F(self.path).desc(**nulls)
-        return F(self.path).asc(**nulls)
+        name = F(self._name)
+        return name.desc(**nulls) if self.is_descending else name.asc(**nulls)
 
     def value(self, instance: Any) -> Any:
-        *hops, last = self.path.split(LOOKUP_SEP)
-        for hop in hops:
-            instance = getattr(instance, hop)
-            if instance is None:
-                return None
-        return getattr(instance, "pk" if last == "pk" else self.field.attname)
+        """Return the value of a row that was fetched with the annotations."""
+        for name in (self._exact, self._alias):
+            if name in vars(instance):
+                return vars(instance)[name]
+        return instance.pk if self.path == "pk" else vars(instance)[self.field.attname]
+
+    def encode(self, value: Any) -> Any:
+        """Return a value as JSON."""
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)
+        return value
+
+    def decode(self, value: Any) -> Any:
+        """Return what encode() made JSON of. Raise ValidationError or TypeError when
+        it did not."""
+        if value is None or (self._is_decimal and isinstance(value, float)):
+            return value
+        return to_python(self.field, value)
 
     def after(self, value: Any) -> Q | None:
         """Return what comes after `value`; None for nothing."""
         if value is None:
             return None
-        sign = "lt" if self.is_descending else "gt"
-        condition = Q(**{f"{self.path}{LOOKUP_SEP}{sign}": value})
+        condition = self.compare("lt" if self.is_descending else "gt", value)
         if self.can_be_null:
-            condition |= Q(**{f"{self.path}{LOOKUP_SEP}isnull": True})
+            condition |= self.compare("isnull", True)
         return condition
 
     def same(self, value: Any) -> Q:
         if value is None:
-            return Q(**{f"{self.path}{LOOKUP_SEP}isnull": True})
-        return Q(**{self.path: value})
+            return self.compare("isnull", True)
+        return self.compare("exact", value)
+
+    def compare(self, lookup: str, value: Any) -> Q:
+        if self._is_decimal and isinstance(value, float):
+            value = Value(value, FloatField())
+        return Q(**{f"{self._name}{LOOKUP_SEP}{lookup}": value})
 
 
 class Ordering:
     """
     The orders that an agent can ask for: by `names`, None for all columns that have an
-    order; `default` when it does not ask.
+    order; `default` when it does not ask, and `fallback` as far as that is possible
+    where there is no default.
 
     What is wrong with them is in `problems`.
     """
 
     def __init__(
-        self, allowlist: Allowlist, names: Iterable[str] | None, default: Sequence[str]
+        self,
+        allowlist: Allowlist,
+        names: Iterable[str] | None,
+        default: Iterable[str] | None,
+        fallback: Iterable[Any] = (),
     ) -> None:
         self._allowlist = allowlist
         self.problems: list[str] = []
         if names is None:
-            names = [
-                name for name, column in allowlist.columns.items() if _has_order(column)
-            ]
-        self.names = ["pk", *self._check(names)]
-        self.default = self._check(default)
+            names = [name for name in allowlist.columns if self._reason(name) is None]
+        self.names = ["pk", *(name for name in self._check(names) if name != "pk")]
+        if default is None:
+            self.default = self._known(fallback)
+        else:
+            bare = [name.removeprefix("-") for name in default]
+            self._check(bare)
+            self.default = list(default)
         choice: Any = one_of([*self.names, *(f"-{name}" for name in self.names)])
         self.annotation: Any = Annotated[
             list[choice],
@@ -99,70 +154,98 @@ class Ordering:
             ),
         ]
 
-    def terms(self, asked: Sequence[str] | None) -> list[Term]:
-        """Return what to order by, so that no two rows are equal."""
-        names = list(asked or self.default)
-        terms = [self._term(name) for name in names if name.lstrip("-") != "pk"]
-        last = next((name for name in names if name.lstrip("-") == "pk"), "pk")
-        key = self._allowlist.model._meta.pk
-        return [*terms, Term("pk", last.startswith("-"), key, can_be_null=False)]
+    def terms(
+        self, asked: Sequence[str] | None, asker: Asker, registered: Registered
+    ) -> list[Term]:
+        """
+        Return what to order by, so that no two rows are equal.
 
-    def _term(self, name: str) -> Term:
-        path = name.removeprefix("-")
-        exposed: Any = self._allowlist.by_path[path]
-        hops = self._allowlist.relations(path)
-        return Term(
-            path,
-            name.startswith("-"),
-            exposed.field,
-            exposed.field.null or any(hop.field.null for hop in hops),
-        )
+        Raise ToolError for what leads through rows that `asker` may not see.
+        """
+        terms: dict[str, Term] = {}
+        for name in [*(asked or self.default), "pk"]:
+            path = name.removeprefix("-")
+            if path in terms:
+                continue
+            try:
+                seen = visible(self._allowlist, path, asker, registered)
+            except Hidden as exc:
+                if asked:
+                    raise ToolError(f"ordering: {exc.message}") from None
+                continue
+            terms[path] = self._term(path, name.startswith("-"), seen)
+            if path == "pk":
+                break  # no two rows have the same one
+        return list(terms.values())
+
+    def _term(self, path: str, is_descending: bool, seen: Q) -> Term:
+        if path == "pk":
+            return Term(path, is_descending, self._allowlist.key.field, False)
+        column: Any = self._allowlist.by_path[path]
+        field, hops = column.field, self._allowlist.relations(path)
+        computed: Any = None
+        if is_text(field) and not 0 < (field.max_length or 0) <= _LONGEST_TEXT:
+            computed = Left(path, _LONGEST_TEXT)
+        elif hops:
+            computed = F(path)
+        if seen:
+            # What may not be seen is missing.
+            computed = Case(When(seen, then=computed))
+        can_be_null = field.null or bool(seen) or any(hop.field.null for hop in hops)
+        return Term(path, is_descending, field, can_be_null, computed)
+
+    def _known(self, names: Iterable[Any]) -> list[str]:
+        """Return as much of the model's own order as may be known."""
+        found = []
+        for name in names:
+            path = name.removeprefix("-") if isinstance(name, str) else ""
+            if path != "pk" and self._reason(path) is not None:
+                break
+            found.append(name)
+        return found
 
     def _check(self, names: Iterable[str]) -> list[str]:
         found = []
         for name in names:
-            path = name.removeprefix("-")
-            exposed = self._allowlist.by_path.get(path)
-            if path == "pk":
+            reason = None if name == "pk" else self._reason(name)
+            if reason is None:
                 found.append(name)
-            elif not isinstance(exposed, Column) or not _has_order(exposed):
-                self.problems.append(
-                    f"ordering {name!r} is no column with an order among the fields. "
-                    f"An order tells what is in a column, so name it there, too."
-                )
-            elif any(
-                hop.is_many or not hop.field.concrete
-                for hop in self._allowlist.relations(path)
-            ):
-                self.problems.append(
-                    f"ordering {name!r} leads to several rows, of which nobody knows "
-                    f"which one counts."
-                )
             else:
-                found.append(name)
+                self.problems.append(f"ordering {name!r} {reason}")
         return found
+
+    def _reason(self, path: str) -> str | None:
+        """Return why rows cannot be ordered by `path`; None if they can."""
+        exposed = self._allowlist.by_path.get(path)
+        if not isinstance(exposed, Column) or without_none(exposed.annotation) not in (
+            *ORDERED,
+            bool,
+        ):
+            return (
+                "is no column with an order among the fields. An order tells what is "
+                "in a column, so name it there, too, and without '-'."
+            )
+        if self._allowlist.crosses_many(path):
+            return "leads to several rows, of which nobody knows which one counts."
+        return None
 
 
 class Pages:
     """
-    The pages of the rows of `label`, in the order of `terms`.
+    The pages of the rows of `label`, in the order of `terms`, of which `sees` tells
+    which ones may be seen, None for all.
 
     A cursor holds the values of the last row. It is good for this order only.
     """
 
-    def __init__(self, label: str, terms: Sequence[Term]) -> None:
+    def __init__(
+        self, label: str, terms: Sequence[Term], sees: Sight | None = None
+    ) -> None:
         self._terms = terms
+        self._sees = sees
         order = ",".join(f"{'-' * term.is_descending}{term.path}" for term in terms)
         digest = hashlib.sha256(order.encode()).hexdigest()[:16]
         self._kind = f"{label}:{digest}"
-
-    def check(self, allowlist: Allowlist, asker: Asker, registered: Registered) -> None:
-        """Raise ToolError when an order would tell of rows that `asker` may not see."""
-        for term in self._terms:
-            if term.path == "pk":
-                continue
-            if visible(allowlist, term.path, asker, registered, "ordering"):
-                raise ToolError(f"ordering: {term.path!r} is not in your reach.")
 
     def take(
         self, queryset: QuerySet[Any], cursor: str | None, size: int
@@ -170,49 +253,63 @@ class Pages:
         """
         Return at most `size` rows from `cursor` on, and whether there are more.
 
-        Raise ToolError for a cursor that was not made for this order.
+        Raise ToolError for a cursor that was not made for this order, and when too many
+        rows stand in between that may not be seen.
         """
-        related = [
-            term.path.rpartition(LOOKUP_SEP)[0]
-            for term in self._terms
-            if LOOKUP_SEP in term.path
-        ]
-        if related:
-            queryset = queryset.select_related(*related)
-        queryset = queryset.order_by(*(term.expression() for term in self._terms))
-        if cursor is not None:
-            queryset = queryset.filter(self._after(cursor))
-        rows = list(queryset[: size + 1])
-        return rows[:size], len(rows) > size
+        annotations: dict[str, Any] = {}
+        for term in self._terms:
+            annotations |= term.annotations(connections[queryset.db].vendor)
+        order = [term.order() for term in self._terms]
+        queryset = queryset.annotate(**annotations).order_by(*order)
+        after = Q() if cursor is None else self._after(self._decode(cursor))
+        found: list[Any] = []
+        for _ in range(0, MOST_ASKED, size):
+            rows = list(queryset.filter(after)[: size + 1])
+            found += [row for row in rows if self._sees is None or self._sees(row)]
+            if len(rows) <= size or len(found) > size:
+                return found[:size], len(found) > size
+            after = self._after(self._values(rows[-1]))
+        raise ToolError(
+            "There are too many rows to find out which of them you may see. Narrow "
+            "them down with filters."
+        )
 
     def cursor(self, last: Any) -> str:
-        """Return the cursor for what comes after the row `last`."""
-        values = [term.value(last) for term in self._terms]
+        """Return the cursor for what comes after the row `last`, which take() gave."""
+        values = [
+            term.encode(value)
+            for term, value in zip(self._terms, self._values(last), strict=True)
+        ]
         return encode_cursor(self._kind, msgspec.json.encode(values).decode())
 
-    def _after(self, cursor: str) -> Q:
+    def _values(self, row: Any) -> list[Any]:
+        return [term.value(row) for term in self._terms]
+
+    def _decode(self, cursor: str) -> list[Any]:
         try:
             values = msgspec.json.decode(decode_cursor(self._kind, cursor))
-        except InvalidParams:
+            return [
+                term.decode(value)
+                for term, value in zip(self._terms, values, strict=True)
+            ]
+        except (InvalidParams, ValidationError, TypeError, ValueError):
+            # One that was made before a field changed its type is of no use either.
             raise ToolError(
                 "cursor: it was not given for this list in this order. Leave it out "
                 "to begin anew."
             ) from None
-        condition: Q | None = None
-        for term, given in reversed(list(zip(self._terms, values, strict=True))):
-            value = None if given is None else to_python(term.field, given)
-            after, same = term.after(value), term.same(value)
-            rest = None if condition is None else same & condition
-            condition = (
-                after if rest is None else rest if after is None else after | rest
-            )
-            if term is self._terms[0] and len(self._terms) > 1 and not term.can_be_null:
-                # The same again as a range, which a database finds in an index.
-                sign = "lte" if term.is_descending else "gte"
-                condition = Q(**{f"{term.path}{LOOKUP_SEP}{sign}": value}) & condition
-        assert condition is not None  # the key is never None
+
+    def _after(self, values: list[Any]) -> Q:
+        """Return what comes after these values."""
+        terms = list(zip(self._terms, values, strict=True))
+        condition = Q()
+        for term, value in reversed(terms):
+            after = term.after(value)
+            rest = term.same(value) & condition if condition else None
+            condition = (rest or Q()) | (after or Q())
+        first, value = terms[0]
+        if len(terms) > 1 and not first.can_be_null:
+            # The same again as a range, which a database finds in an index.
+            sign = "lte" if first.is_descending else "gte"
+            condition = first.compare(sign, value) & condition
         return condition
-
-
-def _has_order(column: Column) -> bool:
-    return without_none(column.annotation) in (*ORDERED, bool)

@@ -14,15 +14,15 @@ from mcp_channels.modeltools.operations import (
     plural,
     result_type,
 )
-from mcp_channels.modeltools.query import Pages
+from mcp_channels.modeltools.search import LONGEST_SEARCH
 from mcp_channels.modeltools.values import one_of
 from mcp_channels.server.context import Context
 from mcp_channels.server.schemas import encode_value
 from mcp_channels.server.tools import ToolError
 
-__all__ = ["make_aggregate", "make_get", "make_list", "pages_of", "read_one"]
+__all__ = ["make_aggregate", "make_get", "make_list", "read_one"]
 
-_SEARCH: Final = Annotated[str, Meta(min_length=1, max_length=200)]
+_SEARCH: Final = Annotated[str, Meta(min_length=1, max_length=LONGEST_SEARCH)]
 
 
 def make_list(exposure: Exposure) -> Operation:
@@ -53,17 +53,13 @@ def make_list(exposure: Exposure) -> Operation:
         total: Any = UNSET
         is_capped: Any = UNSET
         if count:
-            total, is_capped = _count(queryset, tools.max_count)
-        pages = pages_of(exposure, context, ordering)
+            total, is_capped = exposure.count(context, queryset)
+        pages = exposure.pages(context, ordering)
         reader = exposure.reader(context, fields)
         queryset = reader.prepare(exposure.prepare(queryset))
         size = page_size or tools.page_size
         instances, has_more = pages.take(queryset, cursor, size)
-        rows = [
-            (instance, reader.read(instance))
-            for instance in instances
-            if not exposure.checks_rows or tools.has_view_permission(context, instance)
-        ]
+        rows = [(instance, reader.read(instance)) for instance in instances]
         rows, was_cut = _cut(rows, tools.max_bytes)
         last = rows[-1][0] if was_cut else instances[-1] if has_more else None
         return page(
@@ -102,14 +98,6 @@ def make_list(exposure: Exposure) -> Operation:
     text = f"List {plural(exposure)}, a page at a time."
     name = f"list_{exposure.name_plural}"
     return Operation(exposure, "list", name, text, run, parameters, page)
-
-
-def _count(queryset: Any, most: int | None) -> tuple[int, bool]:
-    if most is None:
-        return queryset.count(), False
-    # Counting a large table takes as long as reading it.
-    total = queryset.order_by()[: most + 1].count()
-    return min(total, most), total > most
 
 
 def _cut(rows: list[Any], most: int) -> tuple[list[Any], bool]:
@@ -160,8 +148,14 @@ def make_aggregate(exposure: Exposure) -> Operation:
         search: Any = None,
     ) -> Groups:
         queryset = _rows(exposure, context, filters, search)
-        most = exposure.tools.max_page_size
-        return exposure.aggregates.compute(queryset, measures, group_by or (), most)
+        groups = exposure.aggregate(context, queryset, measures, group_by or ())
+        most = exposure.tools.max_bytes
+        if len(encode_value(groups)) > most:
+            raise ToolError(
+                f"The groups have more than {most} bytes. Group by less, or narrow the "
+                f"rows down with filters."
+            )
+        return groups
 
     parameters = {
         "measures": (exposure.aggregates.measures, True),
@@ -194,23 +188,6 @@ def read_one(
     return instance, reader.read(instance)
 
 
-def pages_of(exposure: Exposure, context: Context, ordering: Any = None) -> Pages:
-    """
-    Return the pages in the order that is asked for, None for the usual one.
-
-    Raise ToolError when that order would tell of rows that are not seen.
-    """
-    pages = Pages(exposure.label, exposure.ordering.terms(ordering))
-    try:
-        pages.check(exposure.allowlist, context, exposure.registered)
-    except ToolError:
-        if ordering is not None:
-            raise
-        # Nobody asked for it, so it is not theirs to mend.
-        return Pages(exposure.label, exposure.ordering.terms(["pk"]))
-    return pages
-
-
 def _fields_parameter(exposure: Exposure) -> tuple[Any, bool]:
     shown = ", ".join(exposure.allowlist.defaults)
     text = f"What to show of a row. Without it: {shown}."
@@ -234,7 +211,7 @@ def _narrowing_parameters(exposure: Exposure) -> dict[str, Any]:
 def _rows(
     exposure: Exposure, context: Context, filters: Any = None, search: Any = None
 ) -> Any:
-    queryset = exposure.tools.get_queryset(context)
+    queryset = exposure.rows(context)
     if filters is not None:
         queryset = exposure.filters.apply(
             queryset, filters, context, exposure.registered

@@ -8,7 +8,7 @@ from django.utils.text import capfirst
 
 from mcp_channels.modeltools.exposure import Exposure
 from mcp_channels.modeltools.keys import NoSuchKey, key_from_text, key_to_text
-from mcp_channels.modeltools.read_operations import pages_of, read_one
+from mcp_channels.modeltools.read_operations import read_one
 from mcp_channels.modeltools.values import is_text
 from mcp_channels.protocol import content
 from mcp_channels.protocol.errors import InternalError
@@ -41,7 +41,7 @@ def make_template(exposure: Exposure) -> ResourceTemplate:
         return [key_to_text(row.pk) for row in _complete(exposure, context, value)]
 
     def list_rows(context: Context) -> list[content.Resource]:
-        queryset = exposure.prepare(exposure.tools.get_queryset(context))
+        queryset = exposure.prepare(exposure.rows(context))
         return [
             content.Resource(
                 uri=exposure.uri(row.pk),
@@ -71,7 +71,7 @@ def make_template(exposure: Exposure) -> ResourceTemplate:
 
 def _complete(exposure: Exposure, context: Context, value: str) -> list[Any]:
     """Return the rows whose keys `value` may be meant to become."""
-    queryset = exposure.tools.get_queryset(context)
+    queryset = exposure.rows(context)
     try:
         if "\0" in value:
             return []
@@ -92,6 +92,5 @@ def _complete(exposure: Exposure, context: Context, value: str) -> list[Any]:
 def _first(
     exposure: Exposure, context: Context, queryset: QuerySet[Any], most: int
 ) -> list[Any]:
-    instances, _ = pages_of(exposure, context).take(queryset, None, most)
-    see = exposure.tools.has_view_permission
-    return [row for row in instances if not exposure.checks_rows or see(context, row)]
+    instances, _ = exposure.pages(context).take(queryset, None, most)
+    return instances

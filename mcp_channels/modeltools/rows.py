@@ -1,14 +1,13 @@
 """
 Rows as JSON: a type for each model, and the way from an instance to it.
 
-What a relation leads to is shown as far as the one who asks may see it: the tools of
-its model decide, or Django's permission to view it where it has none.
+What a relation leads to is shown as far as the one who asks may see it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from django.db.models import Prefetch, QuerySet
@@ -23,25 +22,14 @@ from mcp_channels.modeltools.allowlist import (
     Generic,
     Related,
 )
+from mcp_channels.modeltools.reach import Registered, Sight, is_own_key, plain, reach
 from mcp_channels.modeltools.values import annotation_of
 from mcp_channels.server.permissions import Asker
 
-if TYPE_CHECKING:
-    from mcp_channels.modeltools.exposure import Exposure
-
-__all__ = [
-    "Reach",
-    "Reader",
-    "Registered",
-    "RowOfAnyModel",
-    "RowTypes",
-    "has_filtering_manager",
-    "reach",
-]
+__all__ = ["Reader", "RowOfAnyModel", "RowTypes"]
 
 Get: TypeAlias = Callable[[Any], Any]
 Tree: TypeAlias = dict[str, "Tree"]
-Registered: TypeAlias = Mapping[Any, "Exposure"]
 
 
 class RowOfAnyModel(Struct, frozen=True):
@@ -51,48 +39,13 @@ class RowOfAnyModel(Struct, frozen=True):
     pk: Any
 
 
-@dataclass(frozen=True)
-class Reach:
-    """How much of a model somebody may see."""
-
-    can_view: bool
-    rows: QuerySet[Any] | None = None  # None: every row
-
-
-def reach(registered: Registered, model: Any, asker: Asker) -> Reach:
-    """Return how much of `model` is seen by `asker` through the relations to it."""
-    exposure = registered.get(model)
-    if exposure is None:
-        # Nobody said how agents see the model: Django's own permission counts.
-        name = f"{model._meta.app_label}.view_{model._meta.model_name}"
-        has_perm = getattr(asker.user, "has_perm", None)
-        if has_perm is None or not has_perm(name):
-            return Reach(can_view=False)
-        rows = model._default_manager.all() if has_filtering_manager(model) else None
-        return Reach(can_view=True, rows=rows)
-    if not exposure.tools.has_view_permission(asker):
-        return Reach(can_view=False)
-    rows = exposure.tools.get_queryset(asker) if exposure.has_scope else None
-    return Reach(can_view=True, rows=rows)
-
-
-def has_filtering_manager(model: Any) -> bool:
-    """Tell whether the default manager of `model` leaves rows out, as one does that
-    hides what is marked as deleted."""
-    manager = type(model._default_manager)
-    return any(
-        "get_queryset" in vars(base) and not base.__module__.startswith("django.")
-        for base in manager.__mro__
-    )
-
-
 class RowTypes:
     """The types of the rows that `allowlist` shows; `root` is that of the model."""
 
     def __init__(self, name: str, allowlist: Allowlist) -> None:
         self.of_relations: dict[str, type[Struct]] = {}  # by path
         members = self._members(name, allowlist.children)
-        key = ("pk", annotation_of(allowlist.model._meta.pk))
+        key = ("pk", allowlist.key_annotation)
         self.root: type[Struct] = msgspec.defstruct(name, [key, *members], frozen=True)
 
     def _members(self, name: str, children: Mapping[str, Exposed]) -> list[Any]:
@@ -193,7 +146,7 @@ class _Scope:
         seen = reach(self._registered, related.model, self._asker)
         make = self._types.of_relations[related.path]
         if not seen.can_view:
-            return _nothing if related.is_many else _key_getter(related, make)
+            return _nothing if related.is_many else _hidden_getter(related, make)
         exposure = self._registered.get(related.model)
         if not related.is_many and seen.rows is None:
             self._select.append(path)
@@ -202,21 +155,27 @@ class _Scope:
                 needed = exposure.tools.list_select_related
                 self._select += [f"{path}{LOOKUP_SEP}{name}" for name in needed]
             getters = self.getters(related.children, wanted, f"{path}{LOOKUP_SEP}")
-            return _one_getter(related, make, getters)
+            cached = partial(related.field.get_cached_value, default=None)
+            return _one_getter(related, cached, make, getters, seen.sees)
         rows = related.model._default_manager.all() if seen.rows is None else seen.rows
+        if related.is_many:
+            # They are numbered to be cut, and what the rows are joined with for their
+            # scope is no business of this relation's.
+            rows = rows if seen.rows is None else plain(rows)
+            rows = rows if rows.ordered else rows.order_by("pk")
         scope = _Scope(self._types, self._asker, self._registered)
         getters = scope.getters(related.children, wanted, "")
         if exposure is not None:
             rows = exposure.prepare(rows)
         rows = scope.prepare(rows)
-        if not related.is_many:
-            self._prefetch.append(Prefetch(path, rows))
-            return _one_getter(related, make, getters)
-        if not rows.ordered:
-            rows = rows.order_by("pk")
+        # Under a name of its own: what the site has fetched of the relation is not in
+        # anybody's scope, and what is in scope is not all that the site may need.
         attribute = f"_mcp_{related.name}"
+        if not related.is_many:
+            self._prefetch.append(Prefetch(path, rows, to_attr=attribute))
+            return _one_getter(related, attrgetter(attribute), make, getters, seen.sees)
         self._prefetch.append(Prefetch(path, rows[:MOST_RELATED], to_attr=attribute))
-        return _many_getter(attribute, make, getters)
+        return _many_getter(attribute, make, getters, seen.sees)
 
 
 def _tree(paths: Iterable[str]) -> Tree:
@@ -249,19 +208,18 @@ def _generic_getter(field: Any) -> Get:
     def get(instance: Any) -> RowOfAnyModel | None:
         if kind(instance) is None:
             return None
-        found = ContentType.objects.get_for_id(kind(instance))
+        manager = ContentType.objects.db_manager(instance._state.db)
+        found = manager.get_for_id(kind(instance))  # which are remembered
         return RowOfAnyModel(f"{found.app_label}.{found.model}", key(instance))
 
     return get
 
 
-def _key_getter(related: Related, make: type[Struct]) -> Get:
-    """Return what shows that there is a row, when nothing of it may be seen."""
-    field = related.field
-    if not field.concrete or not field.target_field.primary_key:
-        # The key is a value of the other row's.
+def _hidden_getter(related: Related, make: type[Struct]) -> Get:
+    """Return what shows a row of which nothing may be seen but that it is there."""
+    if not is_own_key(related):
         return _none
-    key = attrgetter(field.attname)
+    key = attrgetter(related.field.attname)
 
     def get(instance: Any) -> Struct | None:
         value = key(instance)
@@ -274,24 +232,32 @@ def _none(instance: Any) -> None:
     return None
 
 
-def _one_getter(related: Related, make: type[Struct], getters: list[Get]) -> Get:
-    field = related.field
-    hidden = _key_getter(related, make)
+def _one_getter(
+    related: Related,
+    find: Get,
+    make: type[Struct],
+    getters: list[Get],
+    sees: Sight | None,
+) -> Get:
+    hidden = _hidden_getter(related, make)
 
     def get(instance: Any) -> Any:
-        other = field.get_cached_value(instance, default=None)
-        if other is None:
+        other = find(instance)
+        if other is None or not (sees is None or sees(other)):
             return hidden(instance)
         return make(other.pk, str(other), *[get(other) for get in getters])
 
     return get
 
 
-def _many_getter(attribute: str, make: type[Struct], getters: list[Get]) -> Get:
+def _many_getter(
+    attribute: str, make: type[Struct], getters: list[Get], sees: Sight | None
+) -> Get:
     def get(instance: Any) -> list[Struct]:
         return [
             make(other.pk, str(other), *[get(other) for get in getters])
             for other in getattr(instance, attribute)
+            if sees is None or sees(other)
         ]
 
     return get

@@ -1,9 +1,10 @@
 """
-The value of one model field as JSON: which type it has, and the way out.
+The value of one model field as JSON: which type it has, the way out, and the way in.
 
 Decimals stay exact, as text; moments carry their offset; bytes are base64.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
@@ -13,14 +14,18 @@ from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 from django.core.validators import (
     MaxValueValidator,
     MinLengthValidator,
     MinValueValidator,
 )
 from django.db import models
+from django.utils import timezone
 from django.utils.functional import Promise
 from msgspec import Meta, Struct
+
+from mcp_channels.server.tools import ToolError
 
 __all__ = [
     "File",
@@ -30,15 +35,22 @@ __all__ = [
     "annotation_of",
     "converter_of",
     "describe",
+    "is_list",
     "is_text",
     "one_of",
+    "to_database",
+    "to_moment",
     "to_python",
+    "without_none",
     "write_annotation_of",
 ]
 
-# Whole numbers that every database can be asked for.
+# What every database can be asked for: SQLite stops at 64 bits, also for the
+# microseconds of a duration, and PostgreSQL at some 100,000 digits.
 LEAST_INTEGER: Final = -(2**63)
 MOST_INTEGER: Final = 2**63 - 1
+_MOST_DIGITS: Final = 1000
+_LONGEST: Final = timedelta(microseconds=MOST_INTEGER)
 
 # Of choices, beyond which a description would be longer than all the rest.
 _MOST_DESCRIBED: Final = 50
@@ -135,6 +147,8 @@ def converter_of(field: Any) -> Callable[[Any], Any] | None:
         return _to_number
     if isinstance(field, models.BinaryField):
         return _to_bytes
+    if isinstance(field, models.JSONField):
+        return _to_json
     if _postgres(field, "RangeField"):
         return _to_range
     return None
@@ -149,6 +163,47 @@ def to_python(field: Any, value: Any) -> Any:
     return field.to_python(value)
 
 
+def to_database(value: Any) -> Any:
+    """
+    Return what an agent gave as a database can be asked for it.
+
+    Raise ToolError, which does not say where it stood, for what none can be asked for.
+    """
+    if isinstance(value, list | tuple):
+        return type(value)(to_database(item) for item in value)
+    if isinstance(value, str) and "\0" in value:
+        raise ToolError("a text cannot contain the character NUL.")
+    if isinstance(value, int) and not LEAST_INTEGER <= value <= MOST_INTEGER:
+        raise ToolError("a number cannot have more than 64 bits.")
+    if isinstance(value, Decimal):
+        _, digits, exponent = value.as_tuple()
+        if isinstance(exponent, str):  # NaN or infinite
+            raise ToolError("it must be a number, and finite.")
+        if len(digits) + abs(exponent) > _MOST_DIGITS:
+            raise ToolError(f"a number has at most {_MOST_DIGITS} digits.")
+    if isinstance(value, timedelta) and abs(value) > _LONGEST:
+        raise ToolError(f"a duration has at most {_LONGEST.days} days.")
+    if isinstance(value, time) and value.tzinfo is not None:
+        raise ToolError("a time of day cannot have an offset.")
+    return to_moment(value) if isinstance(value, datetime) else value
+
+
+def to_moment(value: datetime) -> datetime:
+    """
+    Return a moment as the database keeps it; without an offset it is one of the current
+    time zone.
+
+    Raise ToolError when it is not of the same calendar in every time zone.
+    """
+    if not datetime.min.year < value.year < datetime.max.year:
+        raise ToolError("the year must be from 2 to 9998.")
+    if settings.USE_TZ and timezone.is_naive(value):
+        return timezone.make_aware(value)
+    if not settings.USE_TZ and timezone.is_aware(value):
+        return timezone.make_naive(value, timezone.get_default_timezone())
+    return value
+
+
 def is_text(field: Any) -> bool:
     """Tell whether an empty value of `field` is the empty text, not NULL."""
     return bool(field.empty_strings_allowed) and _annotation_of(field) is str
@@ -159,7 +214,7 @@ def describe(field: Any) -> str:
     sentences = []
     if field.help_text:
         sentences.append(str(field.help_text).strip())
-    if isinstance(field, models.DecimalField):
+    if isinstance(field, models.DecimalField) and field.max_digits is not None:
         sentences.append(
             f"At most {field.max_digits} digits, {field.decimal_places} of them after "
             f"the point."
@@ -178,6 +233,19 @@ def describe(field: Any) -> str:
     )
 
 
+def without_none(annotation: Any) -> Any:
+    """Return what an annotation is besides None."""
+    if type(None) not in getattr(annotation, "__args__", ()) or is_list(annotation):
+        return annotation
+    rest = [kind for kind in annotation.__args__ if kind is not type(None)]
+    return rest[0] if len(rest) == 1 else annotation
+
+
+def is_list(annotation: Any) -> bool:
+    """Tell whether an annotation is that of a list."""
+    return getattr(annotation, "__origin__", None) is list
+
+
 def _annotation_of(field: Any) -> Any:
     if isinstance(field, models.GeneratedField):
         return _annotation_of(field.output_field)
@@ -189,18 +257,27 @@ def _annotation_of(field: Any) -> Any:
     special = _postgres_annotation(field)
     if special is not None:
         return special
-    for base in type(field).__mro__:
-        if "from_db_value" in vars(base) and not base.__module__.startswith("django."):
-            raise Unshowable(
-                f"{type(field).__name__} makes values of its own, whose JSON form is "
-                f"not known. Name a method with a return annotation instead."
-            )
+    if _makes_values(field):
+        raise Unshowable(
+            f"{type(field).__name__} makes values of its own, whose JSON form is not "
+            f"known. Leave it out, or name a method with a return annotation instead."
+        )
     for kind, annotation in _TYPES:
         if isinstance(field, kind):
             return annotation
     raise Unshowable(
-        f"{type(field).__name__} has no JSON form. Name a method with a return "
-        f"annotation instead."
+        f"{type(field).__name__} has no JSON form. Leave it out, or name a method with "
+        f"a return annotation instead."
+    )
+
+
+def _makes_values(field: Any) -> bool:
+    """Tell whether a site's own code makes the values of `field`."""
+    if getattr(field, "decoder", None) is not None:  # of a JSONField
+        return True
+    return any(
+        "from_db_value" in vars(base) and not base.__module__.startswith("django.")
+        for base in type(field).__mro__
     )
 
 
@@ -295,6 +372,16 @@ def _to_number(value: float | None) -> float | None:
 
 def _to_bytes(value: Any) -> bytes | None:
     return None if value is None else bytes(value)  # SQLite has memoryviews
+
+
+def _to_json(value: Any) -> Any:
+    try:
+        msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        # Half of a character: SQLite keeps it, but nobody else takes it.
+        text = json.dumps(value, ensure_ascii=False).encode(errors="replace")
+        return json.loads(text)
+    return value
 
 
 def _to_range(value: Any) -> Range | None:
