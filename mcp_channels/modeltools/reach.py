@@ -80,10 +80,34 @@ def has_scope(tools: ModelTools) -> bool:
 
 
 def sight(tools: ModelTools, asker: Asker) -> Sight | None:
-    """Return what tells whether a single row may be seen; None for no such rule."""
+    """Return what tells whether a single row may be seen; None if every one may."""
     if type(tools).has_view_permission is ModelTools.has_view_permission:
-        return None
+        return None  # which asks of single rows only if it refuses the rest
+    try:
+        if tools.has_view_permission(asker, _Anything()):
+            return None
+    except (_Looked, Exception):
+        pass
     return partial(tools.has_view_permission, asker)
+
+
+class _Looked(BaseException):
+    """A permission looks at the row. No `except Exception` of a site may stop it."""
+
+
+class _Anything:
+    """
+    Stands for a row.
+
+    Most sites decide by the user alone, also those that take a row: whoever lets this
+    one pass lets every row pass.
+    """
+
+    def _look(self, *arguments: Any) -> Any:
+        raise _Looked
+
+    __getattribute__ = __bool__ = __eq__ = __ne__ = __hash__ = _look
+    __str__ = __repr__ = __format__ = _look
 
 
 def only_seen(rows: QuerySet[Any], sees: Sight | None) -> QuerySet[Any]:
