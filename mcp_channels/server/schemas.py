@@ -9,7 +9,7 @@ dialect is JSON Schema 2020-12.
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property
 from typing import (
     Any,
     Final,
@@ -249,8 +249,8 @@ class Returned:
                 f"what they are. Return ImageContent, AudioContent or EmbeddedResource."
             )
         elif structured and not is_content(annotation):
-            self.schema = schema_of(annotation, label, "serialization")
-            if _has_pydantic(annotation):
+            self.schema, has_model = _describe_type(annotation, label, "serialization")
+            if has_model:
                 # What a model dumps need not be what it takes: aliases differ, and
                 # computed fields are only dumped.
                 self._violations = Violations(
@@ -384,22 +384,23 @@ def _is_pydantic(type: Any) -> bool:
     return hasattr(type, "model_json_schema") and hasattr(type, "model_validate")
 
 
-def _has_pydantic(type: Any) -> bool:
-    """Tell whether a model is anywhere in `type`, which has a schema."""
-    try:
-        msgspec.json.schema(type)
-    except TypeError:
-        return True
-    return False
-
-
-def schema_of(type: Any, label: str, mode: str = "validation") -> JSONSchema:
+def schema_of(type: Any, label: str) -> JSONSchema:
     """Return the schema of `type`, its root not a reference. Raise
     ImproperlyConfigured when there is none; `label` says whose type it is."""
+    schema, _ = _describe_type(type, label, "validation")
+    return schema
+
+
+def _describe_type(type: Any, label: str, mode: str) -> tuple[JSONSchema, bool]:
+    """Return the schema of `type`, and whether a pydantic model is anywhere in it."""
+    models = []
+
+    def describe_custom(custom: Any) -> JSONSchema:
+        models.append(custom)
+        return _describe_custom(custom, mode)
+
     try:
-        schema = msgspec.json.schema(
-            type, schema_hook=partial(_describe_custom, mode=mode)
-        )
+        schema = msgspec.json.schema(type, schema_hook=describe_custom)
     except (TypeError, NameError, RuntimeError) as exc:
         # Around it stand hints for those who use msgspec or pydantic themselves.
         reason = str(exc).splitlines()[-1 if isinstance(exc, TypeError) else 0]
@@ -421,7 +422,7 @@ def schema_of(type: Any, label: str, mode: str = "validation") -> JSONSchema:
     _hoist([schema, *definitions.values()], definitions, label)
     if definitions:
         schema["$defs"] = definitions
-    return schema
+    return schema, bool(models)
 
 
 def _refers(schema: Any, reference: str) -> bool:
