@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.postgres.exposed import Exposed
 from tests.postgres.models import Room
+from tests.shop.counter import Counter
 
 VALUES = {
     "name": "Blue room",
@@ -24,16 +24,17 @@ VALUES = {
     "area": 12.5,
 }
 
+OPERATIONS = ["list", "get", "create", "update", "aggregate"]
+
 
 @pytest.fixture
-def rooms(admin_user) -> Exposed:
-    fields = [*VALUES, "plan"]
-    operations = ["list", "get", "create", "update", "aggregate"]
-    return Exposed(Room, admin_user, fields=fields, operations=operations)
+def rooms(db) -> Counter:
+    counter = Counter()
+    counter.expose(Room, fields=[*VALUES, "plan"], operations=OPERATIONS)
+    return counter
 
 
 def test_every_field_is_written_and_read(rooms):
-    created = rooms("create", values=VALUES)
-    read = rooms("get", pk=created["row"]["pk"])["row"]
+    pk = rooms.call("create_room", values=VALUES)["row"]["pk"]
 
-    assert read == {"pk": created["row"]["pk"], **VALUES, "plan": None}
+    assert rooms.call("get_room", pk=pk)["row"] == {"pk": pk, **VALUES, "plan": None}
