@@ -17,7 +17,7 @@ from mcp_channels.protocol.description import ServerDescription
 from mcp_channels.protocol.errors import InvalidParams
 from mcp_channels.protocol.types import Implementation, ListToolsResult
 from mcp_channels.server import dispatch
-from mcp_channels.server.catalogue import Catalogue
+from mcp_channels.server.access import Renewed
 from mcp_channels.server.concurrency import Workers, get_workers
 from mcp_channels.server.context import Context
 from mcp_channels.server.dispatch import Dispatcher
@@ -70,7 +70,7 @@ class Channel:
             limits=limits or Limits(),
             identity=identity,
             catalogue=registry.catalogue_for(identity, page_size=10),
-            find_catalogue=self._find_catalogue,
+            renew=self._renew,
             workers=workers or get_workers(8),
             send=self._send,
             close=self._close,
@@ -79,7 +79,7 @@ class Channel:
             max_in_flight=max_in_flight,
             max_subscriptions=None,
         )
-        self._registry, self._identity = registry, identity
+        self._registry = registry
         self.sent: list[Any] = []
         self.closed: list[tuple[int, str]] = []
         self.reading = asyncio.Event()
@@ -88,8 +88,8 @@ class Channel:
         self.sending = 0  # how many send at the moment
         self.most_sending = 0
 
-    async def _find_catalogue(self) -> Catalogue:
-        return self._registry.catalogue_for(self._identity, page_size=10)
+    async def _renew(self, identity: Identity, since: float) -> Renewed:
+        return identity, self._registry.catalogue_for(identity, page_size=10)
 
     async def _send(self, text: str) -> None:
         if self.error is not None:
@@ -827,7 +827,9 @@ async def test_earlier_deadline_comes_first(connect: MakeChannel) -> None:
     registry.tool(name="third", timeout=6_000)(wait_for_ever)
     channel = connect(ping)
     dispatcher = channel.dispatcher
-    dispatcher.catalogue = registry.catalogue_for(dispatcher.identity, page_size=10)
+    dispatcher.access.catalogue = registry.catalogue_for(
+        dispatcher.identity, page_size=10
+    )
     for name in ("third", "second", "first"):
         channel.call(name, name)
     answers = await channel.until(1)
