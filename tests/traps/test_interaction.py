@@ -1,10 +1,4 @@
-"""
-The traps that questions to the client hold, one test each, by their numbers.
-
-    121-128 input_required and its state     132-134 questions over the socket
-
-129 to 131 are of tasks. What is behind each is shown in tests/server/test_interaction.
-"""
+"""Traps 121 to 134: questions to the client in both eras, and tasks."""
 
 import asyncio
 from types import SimpleNamespace
@@ -19,6 +13,7 @@ from django.db import IntegrityError
 from mcp_channels import ClientRefused, Context, Sample, ToolError
 from mcp_channels.testing import MCPCommunicator
 from tests.sites import LEGACY, MODERN, Site, both_eras, refusal
+from tests.traps.tools import text_of
 
 FORMS: dict[str, Any] = {"elicitation": {}, "sampling": {}}
 INVALID_STATE = (-32602, "Invalid or expired requestState", None)
@@ -61,11 +56,6 @@ async def call(client: MCPCommunicator, **more: Any) -> Any:
 async def state_of(client: MCPCommunicator, **more: Any) -> str:
     state: str = (await call(client, **more))["requestState"]
     return state
-
-
-def text_of(result: Any) -> str:
-    text: str = result["content"][0]["text"]
-    return text
 
 
 async def refused(asking: Any) -> tuple[int, str, Any]:
