@@ -112,6 +112,11 @@ def test_trap_65_huge_batch() -> None:
 
     assert wire.codes(f"[{members}]") == MALFORMED
 
+    members = ",".join(wire.request("ping", id=id) for id in range(50))
+    (answers,) = wire.send(f"[{members}]")
+
+    assert sorted(answer["id"] for answer in answers) == list(range(50))
+
 
 def test_trap_66_batch_in_a_batch() -> None:
     wire = Wire(BATCHING)

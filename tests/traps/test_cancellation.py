@@ -1,14 +1,35 @@
 """Traps 68 to 82: cancellation, progress and log messages."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
+from mcp_channels import PrimitivesChanged, ResourceUpdated, publish
 from mcp_channels.protocol.envelope import LOG_LEVEL
+from mcp_channels.protocol.types import SubscriptionFilter, SubscriptionsListenResult
 from mcp_channels.testing import RequestFailed
-from tests.traps.tools import Connect, Tools, cancel, next_answer, text_of, until
-from tests.traps.wire import Wire, every, legacy, modern
+from tests.sites import MODERN, Site, settled
+from tests.traps.tools import (
+    Connect,
+    Tools,
+    cancel,
+    frame_of,
+    next_answer,
+    text_of,
+    until,
+)
+from tests.traps.wire import (
+    A,
+    Wire,
+    cancel_frame,
+    every,
+    legacy,
+    listen_frame,
+    modern,
+    tag_of,
+)
 
 
 @every
@@ -54,6 +75,9 @@ async def test_trap_69_cancellation_by_an_id_that_looks_the_same(
     id = await client.send_request("tools/call", {"name": "wait"})
     await until(lambda: "waited" in tools.calls)
     await cancel(client, str(id))
+
+    assert text_of(await next_answer(client)) == "ok"
+
     tools.release.set()
 
     assert text_of(await client.answer_to(id)) == "waited"
@@ -139,6 +163,34 @@ async def test_trap_73_thread_that_cannot_be_interrupted(
     assert text_of(result) == "ok"
     assert not client.notifications
     assert await client.receive_nothing()
+
+
+def test_trap_74_cancellation_of_a_listen_that_is_not_acknowledged_yet() -> None:
+    wire = Wire(MODERN)
+    wire.send(wire.request("subscriptions/listen", {"notifications": {}}))
+    (request,) = wire.admitted()
+    wire.send(json.dumps(cancel_frame(1)))
+    wire.connection.send_acknowledged(request, SubscriptionFilter())
+    wire.connection.send_result(request, SubscriptionsListenResult(meta={}))
+
+    assert wire.send() == []
+
+
+async def test_trap_74_cancellation_of_a_listen(site: Site) -> None:
+    async with site.client() as client:
+        wanted = {"toolsListChanged": True, "resourceSubscriptions": [A]}
+        id = await client.listen(wanted)
+        await cancel(client, id)
+        publish(PrimitivesChanged("tools"))
+        publish(ResourceUpdated(A))
+        await settled()
+
+        assert "result" in await frame_of(client, "tools/list")
+
+        # It is over: its id is free.
+        await client.send(listen_frame(id))
+
+        assert tag_of(await client.receive()) == id
 
 
 @every

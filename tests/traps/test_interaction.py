@@ -13,7 +13,8 @@ from django.db import IntegrityError
 from mcp_channels import ClientRefused, Context, Sample, ToolError
 from mcp_channels.testing import MCPCommunicator
 from tests.sites import LEGACY, MODERN, Site, both_eras, refusal
-from tests.traps.tools import text_of
+from tests.traps.tools import frame_of, text_of
+from tests.traps.wire import every
 
 FORMS: dict[str, Any] = {"elicitation": {}, "sampling": {}}
 INVALID_STATE = (-32602, "Invalid or expired requestState", None)
@@ -238,6 +239,46 @@ async def test_trap_128_what_stands_behind_the_last_question_happens_once(
     assert len(runs) == 3
     names = [name async for name in Group.objects.values_list("name", flat=True)]
     assert names == ["run 3"]
+
+
+TASKS = "io.modelcontextprotocol/tasks"
+
+
+@every
+async def test_trap_129_params_that_want_a_task(site: Site, revision: str) -> None:
+    site.tool(name="ok")(lambda: "ok")
+    async with site.client(revision=revision) as client:
+        expected = await frame_of(client, "tools/call", name="ok")
+        for task in ({"ttl": 1_000}, {}, None, 5):
+            message = await frame_of(client, "tools/call", name="ok", task=task)
+
+            assert message["result"] == expected["result"]
+    assert text_of(message["result"]) == "ok"
+
+
+@every
+@pytest.mark.parametrize("declared", [{}, {"tasks": {}}, {"extensions": {TASKS: {}}}])
+async def test_trap_130_call_of_a_client_with_tasks_and_without(
+    site: Site, revision: str, declared: dict[str, Any]
+) -> None:
+    site.tool(name="ok")(lambda: "ok")
+    async with site.client(revision=revision, capabilities=declared) as client:
+        result = await client.call_tool("ok")
+
+    assert text_of(result) == "ok"
+    assert result.get("resultType", "complete") == "complete"
+
+
+@every
+@pytest.mark.parametrize("method", ["get", "result", "cancel", "update", "list"])
+async def test_tasks_are_not_offered(site: Site, revision: str, method: str) -> None:
+    """So there is no trap 131: an id of somebody else's task."""
+    async with site.client(
+        revision=revision, capabilities={"extensions": {TASKS: {}}}
+    ) as client:
+        error = await refusal(client.request(f"tasks/{method}", {"taskId": "x"}))
+
+    assert error.code == -32601
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -1,14 +1,24 @@
 """Traps 39 to 55: the handshake, and the era of a request."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
+from mcp_channels import Context, Sample
 from mcp_channels.protocol.connection import Initialized
 from mcp_channels.protocol.envelope import CLIENT_CAPABILITIES, PROTOCOL_VERSION
-from tests.sites import LEGACY, MODERN
-from tests.traps.tools import Connect, Tools, cancel, next_answer, text_of, until
+from tests.sites import LEGACY, MODERN, Site
+from tests.traps.tools import (
+    Connect,
+    Tools,
+    cancel,
+    frame_of,
+    next_answer,
+    text_of,
+    until,
+)
 from tests.traps.wire import (
     ENVELOPE,
     HANDSHAKES,
@@ -86,6 +96,45 @@ def test_trap_43_handshake_that_the_client_never_finishes(revision: str) -> None
     assert wire.send(wire.request()) == []
     assert Initialized() not in wire.events
     assert ["tools" in answer["result"] for answer in wire.answer()] == [True]
+
+
+@legacy
+async def test_trap_43_question_before_the_client_finished_the_handshake(
+    revision: str, site: Site
+) -> None:
+    loop, described = asyncio.get_running_loop(), asyncio.Event()
+
+    class Poem(Sample):
+        def params(self, *args: Any, **keywords: Any) -> Any:
+            loop.call_soon_threadsafe(described.set)
+            return super().params(*args, **keywords)
+
+    @site.tool
+    async def write(context: Context) -> str:
+        answers = await context.aask({"poem": Poem("A poem", max_tokens=9)})
+        return str(answers["poem"].model)
+
+    client = site.client(revision=revision)
+    await client.connect()
+    hello = {**HELLO, "protocolVersion": revision, "capabilities": {"sampling": {}}}
+    await client.request("initialize", hello)
+    id = await client.send_request("tools/call", {"name": "write"})
+    await described.wait()
+
+    assert "result" in await frame_of(client, "tools/call", name="ok")
+
+    await client.notify("notifications/initialized")
+    question = await client.receive()
+
+    assert question["method"] == "sampling/createMessage"
+
+    poem = {"type": "text", "text": "Roses"}
+    answer = {"role": "assistant", "content": poem, "model": "m"}
+    await client.send({"jsonrpc": "2.0", "id": question["id"], "result": answer})
+
+    assert text_of(await client.answer_to(id)) == "m"
+
+    await client.disconnect()
 
 
 @legacy
@@ -206,6 +255,21 @@ def test_trap_53_capability_of_an_earlier_request(revision: str) -> None:
     assert first.declares("sampling")
     assert not second.declares("sampling")
     assert not second.declares("roots")
+
+
+@legacy
+def test_trap_53_capability_of_the_handshake(revision: str) -> None:
+    wire = Wire()
+    hello = {**HELLO, "protocolVersion": revision, "capabilities": {"sampling": {}}}
+    wire.send(
+        wire.request("initialize", hello, id=0),
+        wire.request(id=1),
+        wire.request(id=2, **ENVELOPE),
+    )
+    old, new = (request.peer.capabilities for request in wire.admitted())
+
+    assert old.declares("sampling")
+    assert not new.declares("sampling")
 
 
 async def test_trap_54_list_that_depends_on_what_was_before(connect: Connect) -> None:

@@ -8,10 +8,12 @@ import pytest
 from mcp_channels.protocol.methods import RequestParams
 from tests.traps.tools import Connect
 from tests.traps.wire import (
+    HANDSHAKES,
     MALFORMED,
     UNREADABLE,
     Wire,
     anywhere,
+    cancel_frame,
     every,
     legacy,
     modern,
@@ -29,6 +31,10 @@ def test_trap_01_id_that_is_false(revision: str, id: Any) -> None:
 
     assert progress["params"]["progressToken"] == id
     assert (answer["id"], type(answer["id"])) == (id, type(id))
+
+    wire.send(wire.request(id=id), json.dumps(cancel_frame(id)))
+
+    assert wire.answer() == []
 
 
 @every
@@ -139,7 +145,21 @@ def test_trap_12_error_without_an_id(revision: str, id: str) -> None:
 def test_trap_13_response_with_both_outcomes_or_none(
     revision: str, members: str
 ) -> None:
-    assert Wire(revision).send(f'{{"jsonrpc":"2.0","id":1{members}}}') == []
+    wire = Wire(revision)
+    broken = f'{{"jsonrpc":"2.0","id":1{members}}}'
+
+    assert wire.send(broken) == []
+
+    if revision in HANDSHAKES:
+        # Nor does it end the wait for the answer.
+        wire.connection.send_request("ping", RequestParams())
+        wire.send(broken)
+
+        assert wire.events == []
+
+        wire.send('{"jsonrpc":"2.0","id":1,"result":{}}')
+
+        assert len(wire.events) == 1
 
 
 @anywhere

@@ -21,6 +21,19 @@ from tests.traps.wire import (
     modern,
 )
 
+MODERN_METHODS = [
+    "completion/complete",
+    "prompts/get",
+    "prompts/list",
+    "resources/list",
+    "resources/read",
+    "resources/templates/list",
+    "server/discover",
+    "subscriptions/listen",
+    "tools/call",
+    "tools/list",
+]
+
 
 @legacy
 def test_trap_25_absent_params_of_a_legacy_message(revision: str) -> None:
@@ -37,9 +50,7 @@ def test_trap_25_absent_params_of_a_legacy_message(revision: str) -> None:
 
 
 @pytest.mark.parametrize("revision", [NEW, MODERN])
-@pytest.mark.parametrize(
-    "method", ["tools/list", "tools/call", "prompts/get", "completion/complete"]
-)
+@pytest.mark.parametrize("method", MODERN_METHODS)
 def test_trap_26_absent_params_of_a_modern_request(revision: str, method: str) -> None:
     wire = Wire(revision)
     if revision == MODERN:

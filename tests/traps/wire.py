@@ -118,6 +118,11 @@ def request_frame(id: Any, method: str, **params: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
 
 
+def cancel_frame(id: Any) -> dict[str, Any]:
+    params = {"requestId": id}
+    return {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+
+
 def listen_frame(id: Any, **wanted: Any) -> dict[str, Any]:
     return request_frame(id, "subscriptions/listen", notifications=wanted)
 
