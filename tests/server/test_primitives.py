@@ -2,11 +2,13 @@
 
 import asyncio
 import functools
+import inspect
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import docstring_parser
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
@@ -71,6 +73,25 @@ def test_docstring_describes_it_and_its_parameters() -> None:
 
     assert recipe.description == "Bake a cake.\n\nIt takes an hour."
     assert recipe.parameter_descriptions == {"eggs": "how many,\nof any size."}
+
+
+def draw() -> str:
+    """Draw a face.
+
+    :
+      : )
+    """
+    return ":)"
+
+
+def test_docstring_that_parsers_stumble_over_is_a_description() -> None:
+    with pytest.raises(IndexError):
+        docstring_parser.parse(inspect.getdoc(draw) or "")
+
+    recipe = make(draw)
+
+    assert recipe.description == "Draw a face.\n\n:\n  : )"
+    assert recipe.parameter_descriptions == {}
 
 
 def test_without_docstring_there_is_no_description() -> None:

@@ -32,6 +32,8 @@ def test_trap_59_handshake_in_a_batch() -> None:
     ((refusal,),) = wire.send(f"[{hello}]")
 
     assert (refusal["id"], refusal["error"]["code"]) == (1, -32600)
+    # Not merely because it is the second.
+    assert "batch" in refusal["error"]["message"]
 
     fresh = Wire()
 

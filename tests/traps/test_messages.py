@@ -129,6 +129,7 @@ def test_trap_11_response_on_a_modern_connection(revision: str) -> None:
     wire.send(wire.request(id=1))
 
     assert wire.send('{"jsonrpc":"2.0","id":1,"result":{}}') == []
+    assert wire.events == wire.admitted()
     assert len(wire.answer()) == 1
 
 

@@ -106,6 +106,8 @@ def test_trap_31_meta_that_is_no_envelope(revision: str, meta: dict[str, Any]) -
     assert [r.revision.value for r in wire.admitted()] == (
         [] if revision == NEW else [revision]
     )
+    # No modern revision has it.
+    assert wire.codes(wire.bare("ping", id=2, params={"_meta": meta})) == [(2, None)]
 
 
 @anywhere
