@@ -64,7 +64,9 @@ async def refused(asking: Any) -> tuple[int, str, Any]:
     return error.code, error.message, error.data
 
 
-async def test_trap_121_completion_and_lists_never_ask() -> None:
+async def test_trap_121_completion_and_lists_never_ask(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     site = Site()
 
     async def cities(value: str, context: Context) -> list[str]:
@@ -88,6 +90,8 @@ async def test_trap_121_completion_and_lists_never_ask() -> None:
 
         assert (await refused(client.complete(ref, "city", "P")))[0] == -32603
         assert (await refused(client.list_resources()))[0] == -32603
+    for method in ("completion/complete", "resources/list"):
+        assert f"{method} must not ask the client anything" in caplog.text
 
 
 async def test_trap_122_retry_with_the_same_id_is_served(site: Site) -> None:
