@@ -1525,32 +1525,6 @@ async def test_event_loop_must_not_wait_for_itself(connect: MakeChannel) -> None
 # What is done beside the requests
 
 
-async def test_catalogue_is_renewed_by_one_after_the_other(
-    connect: MakeChannel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    channel = connect(ping)
-    dispatcher = channel.dispatcher
-    first, looking, most = dispatcher.catalogue, 0, 0
-
-    async def find() -> Catalogue:
-        nonlocal looking, most
-        looking += 1
-        most = max(most, looking)
-        await asyncio.sleep(0)
-        looking -= 1
-        return channel._registry.catalogue_for(
-            dispatcher.identity, page_size=10, renew=True
-        )
-
-    monkeypatch.setattr(dispatcher, "_find_catalogue", find)
-    channel._registry.tool(ping_async)
-    await asyncio.gather(*(dispatcher.refresh() for _ in range(5)))
-
-    assert most == 1
-    assert dispatcher.catalogue is not first
-    assert dispatcher.catalogue.tools.keys() == {"ping", "ping_async"}
-
-
 async def test_chore_ends_with_the_channel(connect: MakeChannel) -> None:
     done: list[str] = []
 
