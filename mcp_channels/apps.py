@@ -13,6 +13,7 @@ class MCPChannelsConfig(AppConfig):
 
     name = "mcp_channels"
     verbose_name = _("MCP server")
+    default_auto_field = "django.db.models.BigAutoField"
 
     # Tests that change INSTALLED_APPS make Django call ready() again; what an app has
     # registered stays registered.

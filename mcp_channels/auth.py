@@ -7,6 +7,7 @@ one is needed when a cookie is the credential.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,12 +17,14 @@ from django.apps import apps
 from django.conf import settings as django_settings
 from django.http import parse_cookie
 from django.http.request import split_domain_port, validate_host
+from django.utils import timezone
 
 from mcp_channels.conf import get_settings
 from mcp_channels.protocol.versions import Revision
-from mcp_channels.server.permissions import Identity
+from mcp_channels.server.concurrency import get_workers
+from mcp_channels.server.permissions import EndpointPolicy, Identity, Requirement
 
-__all__ = ["Refused", "authenticate", "choose_subprotocol"]
+__all__ = ["Refused", "admit", "authenticate", "choose_subprotocol", "renew"]
 
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 # What Django allows when DEBUG is on and ALLOWED_HOSTS is empty.
@@ -37,15 +40,18 @@ class Refused(Exception):
         self.reason = reason
 
 
-async def authenticate(scope: Mapping[str, Any]) -> Identity:
+async def authenticate(
+    scope: Mapping[str, Any], endpoint: EndpointPolicy | None = None
+) -> Identity:
     """
-    Return who opens the connection of `scope`.
+    Return who opens the connection of `scope` to `endpoint`, None for the default one.
 
     That is the user of the session cookie, or the one that a middleware of the site
-    put into the scope, or the anonymous user where ALLOW_ANONYMOUS is on. Raise
-    Refused with 401 when that leaves nobody, and with 403 when the Host or the Origin
-    is not allowed.
+    put into the scope, or the anonymous user where that is allowed. Raise Refused with
+    401 when that leaves nobody, and with 403 when the Host or the Origin is not
+    allowed, or somebody may not use the endpoint.
     """
+    endpoint = endpoint or EndpointPolicy()
     headers = _headers(scope["headers"])
     host = headers.get("host", "")
     _check_host(host)
@@ -60,14 +66,53 @@ async def authenticate(scope: Mapping[str, Any]) -> Identity:
     user = scope.get("user")
     if user is None:
         user = await _session_user(headers.get("cookie", ""))
-    if user.is_authenticated:
-        # A browser adds the cookie to what a page asks, whoever wrote the page: "*"
-        # would let every one of them act as its visitor.
-        if "cookie" in headers and not is_known:
-            raise Refused(403, "A session cookie needs the Origin of a known site")
-    elif not get_settings().ALLOW_ANONYMOUS:
+    # A browser adds the cookie to what a page asks, whoever wrote the page: "*"
+    # would let every one of them act as its visitor.
+    if user.is_authenticated and "cookie" in headers and not is_known:
+        raise Refused(403, "A session cookie needs the Origin of a known site")
+    identity = Identity(user, endpoint=endpoint)
+    if endpoint.requirement == Requirement():
+        admit(identity)
+    else:
+        await get_workers(get_settings().SYNC_THREADS).run(admit, identity)
+    return identity
+
+
+def admit(identity: Identity) -> None:
+    """Raise Refused when `identity` may not use its endpoint. May read the database."""
+    endpoint = identity.endpoint
+    is_open = endpoint.allow_anonymous
+    if is_open is None:
+        is_open = get_settings().ALLOW_ANONYMOUS
+    if not identity.user.is_authenticated and not is_open:
         raise Refused(401, "Credentials are required")
-    return Identity(user)
+    token = identity.token
+    if token is not None and token.endpoints and endpoint.slug not in token.endpoints:
+        raise Refused(403, "This token is for other endpoints")
+    if not endpoint.requirement.admits(identity):
+        raise Refused(403, "This endpoint is for others")
+
+
+def renew(identity: Identity) -> Identity | None:
+    """Return what `identity` is now, None when it is nobody any more. Call it in a
+    thread."""
+    if identity.renew is not None:
+        return identity.renew()
+    if identity.expires_at is not None and identity.expires_at <= timezone.now():
+        return None
+    user = _look_up(identity.user)
+    return None if user is None else replace(identity, user=user)
+
+
+def _look_up(user: Any) -> Any:
+    """Return the user as it is now, None when it was deleted or deactivated."""
+    manager = getattr(user.__class__, "_default_manager", None)
+    if manager is None:
+        # The anonymous one, or one that a middleware of the site knows without a
+        # database.
+        return user
+    found = manager.filter(pk=user.pk).first()
+    return found if found is not None and found.is_active else None
 
 
 def choose_subprotocol(offered: Iterable[str]) -> str | None:

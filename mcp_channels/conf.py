@@ -40,6 +40,7 @@ class Settings:
     # Besides the site's own: "https://app.example.com"; "*" for every one, though not
     # for a page that comes with somebody's cookie.
     ALLOWED_ORIGINS: tuple[str, ...] = ()
+    ACCESS_INTERVAL: float = 10.0  # seconds between looks for what nobody told of
 
     # What it offers
     AUTODISCOVER_MODULE: str = "mcp"  # imported from every installed app
@@ -73,7 +74,12 @@ _AT_LEAST_ONE = (
     "MAX_SUBSCRIPTIONS",
     "SYNC_THREADS",
 )
-_MORE_THAN_NOTHING = ("CALL_TIMEOUT", "IDLE_TIMEOUT", "INTERACTION_TIMEOUT")
+_MORE_THAN_NOTHING = (
+    "ACCESS_INTERVAL",
+    "CALL_TIMEOUT",
+    "IDLE_TIMEOUT",
+    "INTERACTION_TIMEOUT",
+)
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.IGNORECASE)
 
 

@@ -7,6 +7,7 @@ The rules, with the close codes, are in docs/websocket.md.
 import asyncio
 import logging
 from collections.abc import Awaitable
+from dataclasses import replace
 from functools import lru_cache, partial
 from time import monotonic
 from typing import Any, ClassVar
@@ -20,18 +21,27 @@ from asgiref.typing import (
 )
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.db import DatabaseError
 from msgspec import UNSET
 
-from mcp_channels.auth import Refused, authenticate, choose_subprotocol
+from mcp_channels.auth import (
+    Refused,
+    admit,
+    authenticate,
+    choose_subprotocol,
+    renew,
+)
 from mcp_channels.broadcast import join, leave
 from mcp_channels.conf import Settings, get_settings
+from mcp_channels.policy import Policy, current_policy, renew_policy
 from mcp_channels.protocol.connection import Limits
 from mcp_channels.protocol.description import ServerDescription
 from mcp_channels.protocol.types import Implementation
+from mcp_channels.server.access import Renewed
 from mcp_channels.server.catalogue import Catalogue
 from mcp_channels.server.concurrency import get_workers
 from mcp_channels.server.dispatch import Dispatcher
-from mcp_channels.server.permissions import Identity
+from mcp_channels.server.permissions import EndpointPolicy, Identity
 from mcp_channels.server.registry import Registry, registry
 
 __all__ = ["MCPConsumer"]
@@ -97,18 +107,19 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         """Accept the socket, or refuse it with an HTTP status."""
         try:
             subprotocol = choose_subprotocol(self.scope.get("subprotocols", ()))
-            identity = await authenticate(self.scope)
+            identity, catalogue = await self._enter()
         except Refused as exc:
             await refuse(self.scope, self.base_send, exc)
             return
         settings = get_settings()
-        catalogue = await self._find_catalogue(identity)
         dispatcher = Dispatcher(
-            description=_describe(self.registry, self.registry.revision, settings),
+            description=_describe(
+                self.registry, self.registry.revision, settings, identity.endpoint
+            ),
             limits=_limits(settings),
             identity=identity,
             catalogue=catalogue,
-            find_catalogue=partial(self._find_catalogue, identity, renew=True),
+            renew=self._renew,
             workers=get_workers(settings.SYNC_THREADS),
             send=self._send_frame,
             close=self.close,
@@ -150,20 +161,53 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         """End; what is in flight is cancelled."""
         raise StopConsumer
 
-    async def _find_catalogue(
-        self, identity: Identity, *, renew: bool = False
-    ) -> Catalogue:
-        """Return what `identity` sees now; see Registry.catalogue_for()."""
-        settings = get_settings()
-        find = partial(
-            self.registry.catalogue_for,
+    async def _enter(self) -> Renewed:
+        """Return who wants to come in, and what they see. Raise Refused for who may
+        not."""
+        workers = get_workers(get_settings().SYNC_THREADS)
+        # As URLRouter does, and application().
+        slug = self.scope.get("url_route", {}).get("kwargs", {}).get("endpoint", "")
+        try:
+            policy = current_policy()
+            if policy is None:
+                policy = await workers.run(renew_policy)
+            endpoint = policy.find_endpoint(slug)
+            if endpoint is None:
+                raise Refused(404, "There is nothing here")
+            identity = await authenticate(self.scope, endpoint)
+            find = partial(self._find_catalogue, identity, policy)
+            if any(p.needs_permission for p in policy.offer(self.registry)):
+                return identity, await workers.run(find)
+            return identity, find()
+        except DatabaseError:
+            # Whoever cannot be looked up does not come in.
+            logger.exception("Connection refused")
+            raise Refused(503, "Try again later") from None
+
+    async def _renew(self, identity: Identity, since: float) -> Renewed | None:
+        """Return what holds now; see server.access.Renew."""
+
+        def look() -> Renewed | None:
+            policy = renew_policy(since)
+            endpoint = policy.find_endpoint(identity.endpoint.slug)
+            fresh = None if endpoint is None else renew(identity)
+            if endpoint is None or fresh is None:
+                return None
+            fresh = replace(fresh, endpoint=endpoint)
+            try:
+                admit(fresh)
+            except Refused:
+                return None
+            return fresh, self._find_catalogue(fresh, policy)
+
+        return await get_workers(get_settings().SYNC_THREADS).run(look)
+
+    def _find_catalogue(self, identity: Identity, policy: Policy) -> Catalogue:
+        return self.registry.catalogue_for(
             identity,
-            page_size=settings.PAGE_SIZE,
-            renew=renew,
+            page_size=identity.endpoint.page_size or get_settings().PAGE_SIZE,
+            primitives=policy.offer(self.registry),
         )
-        if self.registry.needs_permissions:
-            return await get_workers(settings.SYNC_THREADS).run(find)
-        return find()
 
     async def close(
         self, code: int | bool | None = None, reason: str | None = None
@@ -245,18 +289,19 @@ def _is_longer(text: str, limit: int) -> bool:
 
 @lru_cache
 def _describe(
-    registry: Registry, revision: int, settings: Settings
+    registry: Registry, revision: int, settings: Settings, endpoint: EndpointPolicy
 ) -> ServerDescription:
     """Return what the server says of itself; `revision` is the registry's."""
     return ServerDescription(
         info=Implementation(
             name=settings.SERVER_NAME,
             version=settings.SERVER_VERSION,
-            title=UNSET if settings.SERVER_TITLE is None else settings.SERVER_TITLE,
-            website_url=UNSET if settings.WEBSITE_URL is None else settings.WEBSITE_URL,
+            title=endpoint.title or settings.SERVER_TITLE or UNSET,
+            website_url=endpoint.website_url or settings.WEBSITE_URL or UNSET,
+            icons=list(endpoint.icons) or UNSET,
         ),
         capabilities=registry.capabilities,
-        instructions=UNSET if settings.INSTRUCTIONS is None else settings.INSTRUCTIONS,
+        instructions=endpoint.instructions or settings.INSTRUCTIONS or UNSET,
     )
 
 

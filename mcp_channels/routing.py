@@ -10,7 +10,8 @@ The one line for a site's asgi.py.
 A site with sockets of its own puts MCPConsumer.as_asgi() into its URLRouter instead.
 """
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from asgiref.typing import (
     ASGI3Application,
@@ -25,14 +26,17 @@ from mcp_channels.consumers import MCPConsumer, refuse
 
 __all__ = ["application"]
 
+_SLUG: Final = re.compile(r"[-a-zA-Z0-9_]+")
+
 
 def application(consumer: type[MCPConsumer] = MCPConsumer) -> ASGI3Application:
     """
     Return the ASGI application for WebSocket connections.
 
-    It serves `consumer` at PATH, below the root path if there is one, and refuses every
-    other path with 404. Raise ImproperlyConfigured when MCP_CHANNELS or a ModelTools is
-    wrong: a server does not run the system checks, and should not start.
+    It serves `consumer` at PATH, below the root path if there is one, and the endpoint
+    of that slug at PATH/slug; every other path is refused with 404. Raise
+    ImproperlyConfigured when MCP_CHANNELS or a ModelTools is wrong: a server does not
+    run the system checks, and should not start.
     """
     get_settings()
     for exposure in consumer.registry.exposures.values():
@@ -48,10 +52,22 @@ def application(consumer: type[MCPConsumer] = MCPConsumer) -> ASGI3Application:
         path = scope["path"]
         if path.startswith(f"{root}/"):
             path = path[len(root) :]
-        if path.strip("/") == get_settings().PATH:
+        found = _find_endpoint(path.strip("/"), get_settings().PATH)
+        if found is not None:
+            # Where a URLRouter puts it, too.
+            scope = {**scope, "url_route": {"args": (), "kwargs": {"endpoint": found}}}
             await serve(scope, receive, send)
         else:
             await receive()  # websocket.connect
             await refuse(scope, send, Refused(404, "There is nothing here"))
 
     return route
+
+
+def _find_endpoint(path: str, own: str) -> str | None:
+    """Return the slug of what is asked for, None when there can be nothing."""
+    if path == own:
+        return ""
+    prefix = f"{own}/" if own else ""
+    slug = path.removeprefix(prefix)
+    return slug if path.startswith(prefix) and _SLUG.fullmatch(slug) else None

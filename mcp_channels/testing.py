@@ -26,6 +26,7 @@ from typing import Any, Final, Self
 from channels.testing import WebsocketCommunicator
 
 from mcp_channels.consumers import MCPConsumer
+from mcp_channels.policy import forget_policy
 from mcp_channels.protocol.envelope import (
     CLIENT_CAPABILITIES,
     CLIENT_INFO,
@@ -61,10 +62,11 @@ class MCPCommunicator:
     """
     One client of a consumer.
 
-    `user` is a Django user, None for an anonymous one. `revision` is what it speaks,
-    the newest by default; as a context manager it connects, shakes hands if its
-    revision wants that, and disconnects. `capabilities` are the client's. `timeout` is
-    how many seconds it waits for any answer.
+    `user` is a Django user, None for an anonymous one. `endpoint` is the slug of the
+    endpoint that it connects to, empty for the default one. `revision` is what it
+    speaks, the newest by default; as a context manager it connects, shakes hands if
+    its revision wants that, and disconnects. `capabilities` are the client's.
+    `timeout` is how many seconds it waits for any answer.
 
     `answers` holds, by method, functions that take the params of a question and return
     its result. A question without one is left: in `notifications` with all else that
@@ -75,6 +77,7 @@ class MCPCommunicator:
         self,
         user: Any = None,
         *,
+        endpoint: str = "",
         revision: str = MODERN_REVISIONS[-1].value,
         capabilities: JSONObject | None = None,
         answers: dict[str, Answer] | None = None,
@@ -104,6 +107,7 @@ class MCPCommunicator:
         )
         scope: Any = self._socket.scope
         scope["extensions"] = {"websocket.http.response": {}}
+        scope["url_route"] = {"args": (), "kwargs": {"endpoint": endpoint}}
         if user is not None:
             scope["user"] = user
 
@@ -124,6 +128,8 @@ class MCPCommunicator:
     async def connect(self) -> str | None:
         """Open the socket and return the subprotocol. Raise ConnectionRefusedError,
         with the HTTP status, when it is refused."""
+        # What another test has written does not hold any more.
+        forget_policy()
         await self._socket.send_input({"type": "websocket.connect"})
         message = await self._socket.receive_output(self._timeout)
         if message["type"] != "websocket.accept":

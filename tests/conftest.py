@@ -5,11 +5,28 @@ from typing import Any
 
 import pytest
 
+from mcp_channels import policy
 from mcp_channels.protocol.connection import Connection, Request
 from mcp_channels.protocol.server import ServerConnection
 from tests.reference import Reference
 
 pytest_plugins = ["mcp_channels.pytest_plugin", "tests.plugins.no_skips"]
+
+
+@pytest.fixture(autouse=True)
+def no_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Let no test need a database to connect: there is nothing but the settings."""
+    policy.forget_policy()
+    with monkeypatch.context() as patch:
+        patch.setattr(policy, "compile_policy", policy.Policy)
+        yield patch
+    policy.forget_policy()
+
+
+@pytest.fixture
+def rows(no_rows: pytest.MonkeyPatch, transactional_db: None) -> None:
+    """Let the rows of the database count."""
+    no_rows.undo()
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,16 @@ from mcp_channels.consumers import MCPConsumer
 from mcp_channels.server.registry import Registry
 from mcp_channels.testing import MCPCommunicator, RequestFailed
 
-__all__ = ["LEGACY", "MODERN", "Clerk", "Site", "both_eras", "refusal", "silence"]
+__all__ = [
+    "LEGACY",
+    "MODERN",
+    "Clerk",
+    "Site",
+    "both_eras",
+    "refusal",
+    "settled",
+    "silence",
+]
 
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 
@@ -50,8 +59,8 @@ async def refusal(asking: Awaitable[Any]) -> RequestFailed:
     return caught.value
 
 
-async def silence(client: MCPCommunicator) -> bool:
-    """Tell whether the client hears of nothing that was published so far."""
+async def settled() -> None:
+    """Wait until everything that was published so far is told to whom it concerns."""
     async with asyncio.timeout(5):
         await asyncio.sleep(0)  # publish() left it to the loop
         while any(
@@ -61,5 +70,10 @@ async def silence(client: MCPCommunicator) -> bool:
             for dispatcher in _dispatchers[asyncio.get_running_loop()]
         ):
             await asyncio.sleep(0)
+
+
+async def silence(client: MCPCommunicator) -> bool:
+    """Tell whether the client hears of nothing that was published so far."""
+    await settled()
     await client.list_tools()
     return not client.notifications

@@ -188,7 +188,7 @@ def test_an_app_config_is_asked_once(shelf: Site, settings: DjangoSettings) -> N
 
     # Django starts all apps again each time, and would be told of a duplicate.
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "shelf"]
-    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.messages"]
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.humanize"]
 
     assert "hooked" in registry.tools
 

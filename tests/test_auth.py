@@ -11,10 +11,24 @@ from django.contrib.auth import (
 )
 from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.contrib.sessions.backends.db import SessionStore
+from django.utils import timezone
 from pytest_django.fixtures import Settings as DjangoSettings
 
-from mcp_channels.auth import Refused, authenticate, choose_subprotocol
+from mcp_channels.auth import (
+    Refused,
+    admit,
+    authenticate,
+    choose_subprotocol,
+    renew,
+)
 from mcp_channels.protocol.versions import Revision
+from mcp_channels.server.permissions import (
+    EndpointPolicy,
+    Identity,
+    Requirement,
+    TokenGrant,
+)
+from tests.sites import Clerk
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -28,10 +42,12 @@ def make_scope(*headers: tuple[bytes, bytes], **scope: Any) -> dict[str, Any]:
     return {"type": "websocket", "path": "/ws", "headers": [*headers], **scope}
 
 
-async def status_of(scope: dict[str, Any]) -> int | None:
+async def status_of(
+    scope: dict[str, Any], endpoint: EndpointPolicy | None = None
+) -> int | None:
     """Return the HTTP status of a refusal, None when `scope` is let in."""
     try:
-        await authenticate(scope)
+        await authenticate(scope, endpoint)
     except Refused as exc:
         assert str(exc) == exc.reason
         return exc.status
@@ -475,3 +491,119 @@ def test_subprotocols_that_are_not_spoken_are_refused(offered: list[str]) -> Non
 
 def test_subprotocols_may_be_given_by_any_iterable() -> None:
     assert choose_subprotocol(name for name in ("graphql-ws", "mcp")) == "mcp"
+
+
+# Endpoints
+
+
+@pytest.mark.parametrize(
+    ("allowed", "of_settings", "status"),
+    [
+        (None, True, None),
+        (None, False, 401),
+        (True, False, None),
+        (False, True, 401),
+    ],
+)
+async def test_endpoint_decides_on_nobody_before_the_settings(
+    settings: DjangoSettings, allowed: bool | None, of_settings: bool, status: int
+) -> None:
+    settings.MCP_CHANNELS = {"ALLOW_ANONYMOUS": of_settings}
+    endpoint = EndpointPolicy(allow_anonymous=allowed)
+
+    assert await status_of(make_scope(), endpoint) == status
+
+
+async def test_identity_carries_the_endpoint() -> None:
+    endpoint = EndpointPolicy(slug="staff")
+
+    assert (await authenticate(make_scope(), endpoint)).endpoint is endpoint
+    assert (await authenticate(make_scope())).endpoint == EndpointPolicy()
+
+
+async def test_endpoint_may_be_for_some() -> None:
+    endpoint = EndpointPolicy(requirement=Requirement(staff_only=True))
+    users = [get_user_model()(pk=7, is_staff=is_staff) for is_staff in (True, False)]
+    statuses = [await status_of(make_scope(user=user), endpoint) for user in users]
+
+    assert statuses == [None, 403]
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "slug", "is_admitted"),
+    [
+        ([], "", True),
+        ([], "staff", True),
+        (["staff"], "staff", True),
+        (["staff", ""], "", True),
+        (["staff"], "", False),
+        (["staff"], "shop", False),
+    ],
+)
+def test_token_is_for_its_endpoints(
+    endpoints: list[str], slug: str, is_admitted: bool
+) -> None:
+    identity = Identity(
+        get_user_model()(pk=7),
+        TokenGrant(pk="1", name="ci", endpoints=frozenset(endpoints)),
+        EndpointPolicy(slug=slug),
+    )
+    if is_admitted:
+        admit(identity)
+    else:
+        with pytest.raises(Refused, match="other endpoints"):
+            admit(identity)
+
+
+# Looking again
+
+
+def test_user_is_looked_up_again(ada: AbstractUser) -> None:
+    endpoint = EndpointPolicy(slug="staff")
+    identity = Identity(ada, endpoint=endpoint)
+    get_user_model().objects.update(email="ada@example.com")
+    found = renew(identity)
+
+    assert found is not None
+    assert (found.user, found.endpoint) == (ada, endpoint)
+    assert found.user.email == "ada@example.com"
+    # A call that is at work keeps what it has.
+    assert ada.email == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda users: users.update(is_active=False),
+        lambda users: users.delete(),
+    ],
+)
+def test_user_that_is_gone_is_nobody(ada: AbstractUser, change: Any) -> None:
+    identity = Identity(ada)
+    change(get_user_model().objects.filter(pk=ada.pk))
+
+    assert renew(identity) is None
+
+
+@pytest.mark.parametrize("user", [AnonymousUser(), Clerk("a.b")])
+def test_user_without_a_row_stays(user: Any) -> None:
+    found = renew(Identity(user))
+
+    assert found is not None
+    assert found.user is user
+
+
+@pytest.mark.parametrize(("seconds", "is_over"), [(60, False), (0, True), (-60, True)])
+def test_identity_ends_when_it_expires(seconds: float, is_over: bool) -> None:
+    expires_at = timezone.now() + timedelta(seconds=seconds)
+    found = renew(Identity(AnonymousUser(), expires_at=expires_at))
+
+    assert (found is None) is is_over
+
+
+def test_identity_may_know_how_to_look() -> None:
+    other = Identity(AnonymousUser())
+    past = timezone.now() - timedelta(seconds=1)
+
+    assert renew(Identity(Clerk(), expires_at=past, renew=lambda: other)) is other  # type: ignore[arg-type]
+    assert renew(Identity(Clerk(), renew=lambda: None)) is None  # type: ignore[arg-type]

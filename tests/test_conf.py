@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from pytest_django.fixtures import Settings as DjangoSettings
 
-from mcp_channels import Context
+from mcp_channels import Context, policy
 from mcp_channels.conf import Settings, get_settings, problems
 from mcp_channels.routing import application
 from mcp_channels.testing import MCPCommunicator, RequestFailed
@@ -149,6 +149,26 @@ async def test_anonymous_clients_are_let_in_only_when_allowed(
     configure(ALLOW_ANONYMOUS=False)
     with pytest.raises(ConnectionRefusedError, match="401"):
         await MCPCommunicator().connect()
+
+
+@proves("ACCESS_INTERVAL")
+@pytest.mark.parametrize(("interval", "looks"), [(3600, 1), (1e-9, 2)])
+async def test_rows_are_looked_at_again_after_the_interval(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, interval: float, looks: int
+) -> None:
+    looked: list[int] = []
+
+    def look() -> policy.Policy:
+        looked.append(1)
+        return policy.Policy()
+
+    monkeypatch.setattr(policy, "compile_policy", look)
+    configure(ACCESS_INTERVAL=interval)
+    for _ in range(2):
+        async with Socket(application()) as socket:
+            await socket.connect()
+
+    assert len(looked) == looks
 
 
 @proves("ALLOWED_ORIGINS")
@@ -552,7 +572,7 @@ def test_every_setting_that_may_be_none_has_no_limit_then(
     settings.MCP_CHANNELS = {
         name: None
         for name, kind in Settings.__annotations__.items()
-        if kind not in (str, bool, int) and name != "ALLOWED_ORIGINS"
+        if kind not in (str, bool, int, float) and name != "ALLOWED_ORIGINS"
     }
 
     assert len(settings.MCP_CHANNELS) == 13

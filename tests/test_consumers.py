@@ -11,12 +11,15 @@ import pytest
 from django.contrib.auth import alogin, get_user_model
 from django.contrib.auth.models import AbstractUser, Permission
 from django.contrib.sessions.backends.db import SessionStore
+from django.db import OperationalError
 from pytest_django.fixtures import Settings as DjangoSettings
 
-from mcp_channels import Context
+from mcp_channels import AccessChanged, Context, policy, publish
 from mcp_channels.consumers import MCPConsumer
+from mcp_channels.models import Endpoint, PrimitiveSetting
 from mcp_channels.server.registry import Registry
 from mcp_channels.testing import MCPCommunicator, RequestFailed
+from tests.sites import Clerk
 from tests.sockets import PATIENCE, Socket, make_consumer
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
@@ -649,6 +652,182 @@ async def test_what_is_seen_is_decided_when_the_client_connects(
             seen = [len(await client.list_tools()) for client in (before, after)]
 
     assert seen == [1, 0]
+
+
+# Endpoints
+
+
+@pytest.fixture
+def catalogue_of(rows: None) -> Any:
+    """Return what the clients of an endpoint see: names of tools, by page."""
+    registry = Registry()
+    registry.tool(name="count", read_only=True, tags=["orders"])(hello)
+    registry.tool(name="refund", tags=["orders", "money"])(hello)
+    registry.tool(name="stock", permission="shop.see")(hello)
+    consumer = type("Consumer", (MCPConsumer,), {"registry": registry})
+
+    async def look(slug: str = "", user: Any = None) -> list[str]:
+        async with MCPCommunicator(user, endpoint=slug, consumer=consumer) as client:
+            tools = await client.list_tools()
+            for name in ("count", "refund", "stock"):
+                if name not in [tool["name"] for tool in tools]:
+                    with pytest.raises(RequestFailed, match=f"Unknown tool: {name}"):
+                        await client.call_tool(name)
+            return [tool["name"] for tool in tools]
+
+    return look
+
+
+async def test_default_endpoint_is_as_the_settings_say(catalogue_of: Any) -> None:
+    assert await catalogue_of() == ["count", "refund"]
+    with pytest.raises(ConnectionRefusedError, match="404"):
+        await catalogue_of("staff")
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, ["count", "refund"]),
+        ({"read_only": True}, ["count"]),
+        ({"selection": "tagged", "tags": ["money"]}, ["refund"]),
+        ({"selection": "tagged", "tags": ["orders"], "read_only": True}, ["count"]),
+        ({"selection": "chosen"}, []),
+    ],
+)
+@pytest.mark.parametrize("slug", ["", "shop"])
+async def test_endpoint_serves_what_its_row_says(
+    catalogue_of: Any, slug: str, options: Any, names: list[str]
+) -> None:
+    await Endpoint.objects.acreate(slug=slug, allow_anonymous=True, **options)
+
+    assert await catalogue_of(slug) == names
+
+
+async def test_endpoint_serves_what_is_chosen(catalogue_of: Any) -> None:
+    endpoint = await Endpoint.objects.acreate(
+        slug="shop", allow_anonymous=True, selection="chosen"
+    )
+    await endpoint.primitives.aadd(
+        await PrimitiveSetting.objects.acreate(kind="tool", key="refund"),
+        await PrimitiveSetting.objects.acreate(kind="tool", key="stock"),
+    )
+
+    assert await catalogue_of("shop") == ["refund"]
+    assert await catalogue_of("shop", Clerk("shop.see")) == ["refund", "stock"]
+    assert await catalogue_of() == ["count", "refund"]
+
+
+async def test_endpoint_lets_in_whom_its_row_says(catalogue_of: Any) -> None:
+    await Endpoint.objects.acreate(slug="shop", staff_only=True)
+    await Endpoint.objects.acreate(enabled=False, allow_anonymous=True)
+    staff, clerk = Clerk(), Clerk()
+    staff.is_staff = True  # type: ignore[attr-defined]
+
+    assert await catalogue_of("shop", staff) == ["count", "refund"]
+    for slug, user, status in [
+        ("shop", None, "401"),
+        ("shop", clerk, "403"),
+        ("", clerk, "404"),
+        ("", None, "404"),
+    ]:
+        with pytest.raises(ConnectionRefusedError, match=status):
+            await catalogue_of(slug, user)
+
+
+async def test_primitive_is_as_its_row_says(catalogue_of: Any) -> None:
+    await PrimitiveSetting.objects.acreate(kind="tool", key="count", enabled=False)
+    await PrimitiveSetting.objects.acreate(
+        kind="tool", key="refund", permission="shop.refund"
+    )
+    await PrimitiveSetting.objects.acreate(kind="prompt", key="stock", enabled=False)
+
+    assert await catalogue_of() == []
+    assert await catalogue_of(user=Clerk("shop.refund", "shop.see")) == [
+        "refund",
+        "stock",
+    ]
+
+
+@pytest.mark.usefixtures("rows")
+async def test_endpoint_introduces_itself_in_its_own_words() -> None:
+    await Endpoint.objects.acreate(
+        slug="shop",
+        allow_anonymous=True,
+        title="The shop",
+        instructions="Be quick.",
+        website_url="https://shop.example",
+        icons=[{"src": "https://shop.example/icon.png"}],
+        page_size=1,
+    )
+    consumer = type("Consumer", (MCPConsumer,), {"registry": Registry()})
+    consumer.registry.tool(hello)
+    consumer.registry.tool(hello, name="other")
+    async with MCPCommunicator(endpoint="shop", consumer=consumer) as client:
+        found = await client.request("server/discover")
+        page = await client.request("tools/list")
+        names = [tool["name"] for tool in await client.list_tools()]
+
+    info = found["_meta"]["io.modelcontextprotocol/serverInfo"]
+    assert info == {
+        "name": "tests",
+        "version": info["version"],
+        "title": "The shop",
+        "websiteUrl": "https://shop.example",
+        "icons": [{"src": "https://shop.example/icon.png"}],
+    }
+    assert found["instructions"] == "Be quick."
+    assert len(page["tools"]) == 1
+    assert names == ["hello", "other"]
+
+
+@pytest.mark.usefixtures("rows")
+async def test_tool_knows_where_and_with_what_its_client_came() -> None:
+    async def where(context: Context) -> list[Any]:
+        return [context.endpoint.slug, context.endpoint.title, context.token]
+
+    await Endpoint.objects.acreate(slug="shop", title="The shop", allow_anonymous=True)
+    async with MCPCommunicator(
+        endpoint="shop", consumer=make_consumer(where)
+    ) as client:
+        result = await client.call_tool("where")
+
+    assert result["structuredContent"] == ["shop", "The shop", None]
+
+
+async def test_nobody_comes_in_while_the_policy_cannot_be_known(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> Any:
+        raise OperationalError("The password of db.example is secret")
+
+    monkeypatch.setattr(policy, "compile_policy", fail)
+    async with Socket(make_consumer(hello).as_asgi(), extensions=DENIALS) as socket:
+        answer = await socket.connect()
+
+    assert answer["status"] == 503
+    assert "secret" not in str(socket.sent)
+    assert "Connection refused" in caplog.text
+
+
+@pytest.mark.parametrize("change", ["disable", "close"])
+@pytest.mark.usefixtures("rows")
+async def test_endpoint_that_is_closed_ends_its_connections(change: str) -> None:
+    endpoint = await Endpoint.objects.acreate(slug="shop", allow_anonymous=True)
+    consumer = make_consumer(hello)
+    async with (
+        MCPCommunicator(endpoint="shop", consumer=consumer) as client,
+        MCPCommunicator(consumer=consumer) as other,
+    ):
+        if change == "disable":
+            endpoint.enabled = False
+        else:
+            endpoint.allow_anonymous = False
+        await endpoint.asave()
+        publish(AccessChanged("policy"))
+        with pytest.raises(ConnectionResetError, match="1008"):
+            await client.receive()
+
+        assert await other.list_tools()
 
 
 # Eras

@@ -28,21 +28,14 @@ GENERATED = f"{PACKAGE}.migrations."
 
 # Tests of what is no single module of the package: of the project as a whole, ...
 TESTS_OF_THE_WHOLE = frozenset(
-    {
-        "test_docs",
-        "test_docs_protocol",
-        "test_exports",
-        "test_layout",
-        "test_scripts",
-        "test_traps",
-        "test_traps_interaction",
-    }
+    {"test_docs", "test_docs_protocol", "test_exports", "test_layout", "test_scripts"}
 )
 # ... of a room as a whole, ...
 TESTS_OF_A_ROOM = frozenset({"tests.protocol.test_fuzz"})
-# ... between it and other programs, and of what stands beside the package.
+# ... between it and other programs, of the whole protocol, and of what stands beside
+# the package.
 ROOMS_OF_THEIR_OWN = frozenset(
-    {"benchmarks", "browser", "interop", "plugins", "postgres", "project"}
+    {"benchmarks", "interop", "plugins", "postgres", "project", "traps"}
 )
 
 
@@ -266,6 +259,16 @@ def find_stray_tests(modules: Iterable[Module], tests: Iterable[Module]) -> list
     ]
 
 
+def find_idle_exemptions(tests: Iterable[Module]) -> list[str]:
+    """Find what is exempt and not there: nobody would notice what takes its place."""
+    names = {test.name for test in tests}
+    places = {name.split(".")[1] for name in names if "." in name}
+    return sorted(
+        (TESTS_OF_THE_WHOLE | ROOMS_OF_THEIR_OWN).difference(places)
+        | TESTS_OF_A_ROOM.difference(names)
+    )
+
+
 @pytest.fixture(scope="module")
 def modules() -> list[Module]:
     return list(read_modules(PACKAGE).values())
@@ -299,6 +302,10 @@ def test_every_module_has_its_test(modules, tests):
 
 def test_every_test_has_its_module(modules, tests):
     assert find_stray_tests(modules, tests) == []
+
+
+def test_every_exemption_is_of_something(tests):
+    assert find_idle_exemptions(tests) == []
 
 
 # The checks themselves: each finds what it is there to find, and leaves the rest alone.
@@ -458,6 +465,17 @@ def test_packages_and_migrations_need_no_test():
 )
 def test_tests_of_no_module_are_listed(name):
     assert find_stray_tests([], [Module(name, "")]) == []
+
+
+def test_exemption_of_nothing_is_found(tests):
+    left = [test for test in tests if not is_within(test.name, "tests.interop")]
+    left = [test for test in left if test.stem not in ("test_docs", "test_fuzz")]
+
+    assert find_idle_exemptions(left) == [
+        "interop",
+        "test_docs",
+        "tests.protocol.test_fuzz",
+    ]
 
 
 def test_test_of_what_tests_are_built_of_is_no_stray():

@@ -1,4 +1,5 @@
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -41,6 +42,15 @@ def run_python(source: str, settings: str | None = None) -> str:
     return run.stdout.strip()
 
 
+class Seen(MCPConsumer):
+    """Refuses everybody, and says which endpoint was asked for."""
+
+    async def websocket_connect(self, message: Any) -> None:
+        slug = self.scope["url_route"]["kwargs"]["endpoint"]
+        await self.send_json({"endpoint": slug})
+        await self.close()
+
+
 async def open_socket(app: Any, path: str = "/ws", **scope: Any) -> dict[str, Any]:
     """Return the first thing that the application says to a new connection."""
     async with Socket(app, path, **scope) as socket:
@@ -48,6 +58,43 @@ async def open_socket(app: Any, path: str = "/ws", **scope: Any) -> dict[str, An
 
 
 # Paths
+
+
+@pytest.mark.parametrize(
+    ("own", "path", "slug"),
+    [
+        ("ws", "/ws", ""),
+        ("ws", "/ws/staff", "staff"),
+        ("ws", "/ws/staff/", "staff"),
+        ("ws", "/ws/Read-only_2", "Read-only_2"),
+        ("ws", "/ws/ws", "ws"),
+        ("a/b", "/a/b", ""),
+        ("a/b", "/a/b/c", "c"),
+        ("", "/", ""),
+        ("", "/staff", "staff"),
+        # Where there can be none.
+        ("ws", "/staff", None),
+        ("ws", "/wsstaff", None),
+        ("ws", "/ws/staff/more", None),
+        ("ws", "/ws//staff", None),
+        ("ws", "/ws/a b", None),
+        ("ws", "/ws/..", None),
+        ("ws", "/ws/%2e", None),
+        ("ws", "/ws/caf\u00e9", None),
+        ("ws", "/ws/staff\n", None),
+    ],
+)
+async def test_endpoint_is_the_last_part_of_the_path(
+    settings: DjangoSettings, own: str, path: str, slug: str | None
+) -> None:
+    settings.MCP_CHANNELS = {"PATH": own}
+    async with Socket(application(Seen), path, extensions=DENIALS) as socket:
+        answer = await socket.connect()
+
+    if slug is None:
+        assert answer["status"] == 404
+    else:
+        assert json.loads(answer["text"]) == {"endpoint": slug}
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,24 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from django.contrib.auth import get_user_model
 from pytest_django.fixtures import Settings as DjangoSettings
 
-from mcp_channels import Context
+from mcp_channels import (
+    ClientRefused,
+    Context,
+    PrimitivesChanged,
+    ResourceUpdated,
+    publish,
+)
 from mcp_channels.consumers import MCPConsumer
+from mcp_channels.protocol.envelope import SUBSCRIPTION_ID
 from mcp_channels.protocol.errors import ProtocolError
 from mcp_channels.protocol.versions import Revision
 from mcp_channels.testing import MCPCommunicator, RequestFailed
+from tests.sites import LEGACY, Site, both_eras
 from tests.sockets import make_consumer
 
 REVISIONS = [revision.value for revision in Revision]
@@ -188,6 +197,245 @@ async def test_all_pages_are_listed(settings: DjangoSettings) -> None:
         tools = await client.list_tools()
 
     assert [tool["name"] for tool in tools] == ["count", "one", "two"]
+
+
+@pytest.fixture
+def site() -> Site:
+    site = Site()
+
+    def cities(value: str, arguments: dict[str, str]) -> list[str]:
+        return [f"{value} in {arguments.get('country', 'any country')}"]
+
+    @site.prompt(complete={"city": cities})
+    def travel(city: str, country: str = "") -> str:
+        return f"Plan a trip to {city}."
+
+    site.prompt(name="greet")(lambda: "Hello")
+    for name in ("a", "b"):
+        site.resource(f"shop://{name}")(lambda: "text")
+        site.resource(f"shop://{name}/{{number}}")(lambda number: number)
+    return site
+
+
+@both_eras
+async def test_all_pages_of_other_kinds_are_listed(
+    settings: DjangoSettings, site: Site, revision: str
+) -> None:
+    settings.MCP_CHANNELS = {"ALLOW_ANONYMOUS": True, "PAGE_SIZE": 1}
+    async with site.client(revision=revision) as client:
+        prompts = await client.list_prompts()
+        resources = await client.list_resources()
+        templates = await client.list_resource_templates()
+
+    assert [prompt["name"] for prompt in prompts] == ["greet", "travel"]
+    assert [resource["uri"] for resource in resources] == ["shop://a", "shop://b"]
+    assert [template["uriTemplate"] for template in templates] == [
+        "shop://a/{number}",
+        "shop://b/{number}",
+    ]
+
+
+@both_eras
+async def test_prompt_and_resource_are_returned(site: Site, revision: str) -> None:
+    async with site.client(revision=revision) as client:
+        greeting = await client.get_prompt("greet")
+        plan = await client.get_prompt("travel", {"city": "Porto"})
+        read = await client.read_resource("shop://b")
+
+    assert greeting["messages"][0]["content"]["text"] == "Hello"
+    assert plan["messages"][0]["content"]["text"] == "Plan a trip to Porto."
+    assert [contents["text"] for contents in read["contents"]] == ["text"]
+
+
+@both_eras
+async def test_argument_is_completed(site: Site, revision: str) -> None:
+    ref = {"type": "ref/prompt", "name": "travel"}
+    async with site.client(revision=revision) as client:
+        alone = await client.complete(ref, "city", "Por")
+        known = await client.complete(ref, "city", "Por", {"country": "Portugal"})
+
+    assert alone["values"] == ["Por in any country"]
+    assert known["values"] == ["Por in Portugal"]
+
+
+# News
+
+
+@both_eras
+async def test_notification_is_waited_for(site: Site, revision: str) -> None:
+    async with site.client(revision=revision) as client:
+        if revision == LEGACY:
+            for uri in ("shop://a", "shop://b"):
+                await client.request("resources/subscribe", {"uri": uri})
+        else:
+            uris = ["shop://a", "shop://b"]
+            await client.listen({"promptsListChanged": True})
+            await client.listen({"resourceSubscriptions": uris})
+        publish(ResourceUpdated("shop://a"))
+        publish(ResourceUpdated("shop://b"))
+        publish(PrimitivesChanged("prompts"))
+        await client.notification("notifications/prompts/list_changed")
+        # What came before was kept, the oldest first.
+        updated = [
+            await client.notification("notifications/resources/updated")
+            for _ in range(2)
+        ]
+
+    assert [params["uri"] for params in updated] == ["shop://a", "shop://b"]
+    assert not client.notifications
+
+
+async def test_listen_returns_the_id_of_what_is_told(site: Site) -> None:
+    async with site.client() as client:
+        id = await client.listen({"resourceSubscriptions": ["shop://a"]})
+        publish(ResourceUpdated("shop://a"))
+        params = await client.notification("notifications/resources/updated")
+
+    assert params["_meta"] == {SUBSCRIPTION_ID: id}
+    assert not client.notifications
+
+
+# Questions
+
+
+FORMS: dict[str, Any] = {"elicitation": {}, "roots": {}}
+
+
+class Name(msgspec.Struct):
+    name: str
+
+
+def accept(name: str) -> dict[str, Any]:
+    return {"action": "accept", "content": {"name": name}}
+
+
+@pytest.fixture
+def asking(site: Site) -> Site:
+    @site.tool
+    async def greet(context: Context, times: int = 1) -> str:
+        names = []
+        for number in range(times):
+            try:
+                answer = await context.aelicit(f"Who is {number}?", Name)
+            except ClientRefused:
+                return "Nobody is there."
+            names.append(answer.name)
+        return " and ".join(names)
+
+    @site.tool
+    async def look(context: Context) -> str:
+        return ", ".join(root.uri for root in await context.alist_roots())
+
+    return site
+
+
+@both_eras
+async def test_questions_are_answered(asking: Site, revision: str) -> None:
+    asked: list[str] = []
+
+    def answer(params: dict[str, Any]) -> dict[str, Any]:
+        asked.append(params["message"])
+        return accept(f"Ada {len(asked)}")
+
+    async with asking.client(
+        revision=revision, capabilities=FORMS, answers={"elicitation/create": answer}
+    ) as client:
+        result = await client.call_tool("greet", {"times": 3})
+
+    assert result["content"][0]["text"] == "Ada 1 and Ada 2 and Ada 3"
+    assert asked == ["Who is 0?", "Who is 1?", "Who is 2?"]
+
+
+@both_eras
+async def test_question_may_come_without_params(asking: Site, revision: str) -> None:
+    heard: list[Any] = []
+
+    def answer(params: dict[str, Any]) -> dict[str, Any]:
+        heard.append(params)
+        return {"roots": [{"uri": "file:///home/ada"}]}
+
+    async with asking.client(revision=revision, capabilities=FORMS) as client:
+        client.answers["roots/list"] = answer
+        result = await client.call_tool("look")
+
+    assert result["content"][0]["text"] == "file:///home/ada"
+    assert heard == [{}]
+
+
+async def test_legacy_question_without_an_answer_is_left(asking: Site) -> None:
+    async with asking.client(revision=LEGACY, capabilities=FORMS) as client:
+        id = await client.send_request("tools/call", {"name": "greet"})
+        params = await client.notification("elicitation/create")
+        await client.notify("notifications/cancelled", {"requestId": id})
+
+    assert params["message"] == "Who is 0?"
+
+
+async def test_modern_question_without_an_answer_is_the_result(asking: Site) -> None:
+    async with asking.client(capabilities=FORMS) as client:
+        client.answers["roots/list"] = lambda params: {"roots": []}
+        result = await client.call_tool("greet")
+
+    assert result["resultType"] == "input_required"
+    assert [q["method"] for q in result["inputRequests"].values()] == [
+        "elicitation/create"
+    ]
+
+
+async def test_question_may_be_refused_with_an_error(asking: Site) -> None:
+    def refuse(params: dict[str, Any]) -> dict[str, Any]:
+        raise RequestFailed({"code": -1, "message": "No."})
+
+    async with asking.client(revision=LEGACY, capabilities=FORMS) as client:
+        client.answers["elicitation/create"] = refuse
+        result = await client.call_tool("greet")
+
+    assert result["content"][0]["text"] == "Nobody is there."
+
+
+async def test_call_that_never_stops_asking_is_given_up(asking: Site) -> None:
+    async with asking.client(capabilities=FORMS) as client:
+        client.answers["elicitation/create"] = lambda params: accept("Ada")
+        enough = await client.call_tool("greet", {"times": 9})
+        with pytest.raises(AssertionError, match="still asks after 10 rounds"):
+            await client.call_tool("greet", {"times": 10})
+
+    assert enough["resultType"] == "complete"
+
+
+async def test_state_is_sent_back_if_there_is_one() -> None:
+    question = {"method": "roots/list"}
+    results = [
+        {"resultType": "input_required", "inputRequests": {"a": question}},
+        {
+            "resultType": "input_required",
+            "inputRequests": {"b": question},
+            "requestState": "s",
+        },
+        {"resultType": "complete"},
+    ]
+    sent: list[dict[str, Any]] = []
+
+    class Client(MCPCommunicator):
+        async def send_request(self, method: str, params: Any = None) -> int:
+            sent.append(params)
+            return 0
+
+        async def answer_to(self, id: int) -> Any:
+            return results[len(sent) - 1]
+
+    client = Client(answers={"roots/list": lambda params: {"roots": []}})
+
+    assert await client.call_tool("look") == {"resultType": "complete"}
+    assert [params.get("requestState") for params in sent] == [None, None, "s"]
+    assert [[*params.get("inputResponses", {})] for params in sent] == [
+        [],
+        ["a"],
+        ["b"],
+    ]
+
+
+# What comes besides
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

@@ -30,7 +30,7 @@ from mcp_channels.server.interaction import (
     Question,
     Sample,
 )
-from mcp_channels.server.permissions import Identity, User
+from mcp_channels.server.permissions import EndpointPolicy, Identity, TokenGrant, User
 from mcp_channels.server.schemas import encode_value
 
 if TYPE_CHECKING:
@@ -51,8 +51,12 @@ current_context: ContextVar["Context | None"] = ContextVar(
 class Session(Protocol):
     """What a connection shares among its requests; Dispatcher is the one there is."""
 
-    identity: Identity
-    catalogue: "Catalogue"
+    @property
+    def identity(self) -> Identity: ...
+
+    @property
+    def catalogue(self) -> "Catalogue": ...
+
     workers: Workers
     connection: ServerConnection
     subscriptions: "Subscriptions"
@@ -129,6 +133,16 @@ class Context:
     def user(self) -> User:
         """The Django user behind the connection."""
         return self.session.identity.user
+
+    @property
+    def token(self) -> TokenGrant | None:
+        """The access token that the client came with; None when it came otherwise."""
+        return self.session.identity.token
+
+    @property
+    def endpoint(self) -> EndpointPolicy:
+        """The endpoint that the client is connected to."""
+        return self.session.identity.endpoint
 
     @property
     def request_id(self) -> RequestId:

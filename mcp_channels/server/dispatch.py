@@ -36,11 +36,12 @@ from mcp_channels.protocol.methods import RequestParams
 from mcp_channels.protocol.projection import SharedResult
 from mcp_channels.protocol.server import ServerConnection
 from mcp_channels.protocol.versions import Era
+from mcp_channels.server.access import Access, Renew, check_visible
 from mcp_channels.server.catalogue import Catalogue
 from mcp_channels.server.completion import complete
 from mcp_channels.server.concurrency import Workers
 from mcp_channels.server.context import Context
-from mcp_channels.server.events import Event, Kind
+from mcp_channels.server.events import AccessChanged, Event, Kind
 from mcp_channels.server.interaction import ClientRefused, InputRequired
 from mcp_channels.server.permissions import Identity
 from mcp_channels.server.prompts import get_prompt, list_prompts
@@ -112,7 +113,7 @@ class Dispatcher:
         limits: Limits,
         identity: Identity,
         catalogue: Catalogue,
-        find_catalogue: Callable[[], Awaitable[Catalogue]],
+        renew: Renew,
         workers: Workers,
         send: Callable[[str], Awaitable[None]],
         close: Callable[[int, str], Awaitable[None]],
@@ -122,21 +123,18 @@ class Dispatcher:
         max_subscriptions: int | None,
     ) -> None:
         self.connection = ServerConnection(description, limits)
-        self.identity = identity
-        self.catalogue = catalogue
         self.workers = workers
         self._send = send
         self._close = close
         self._call_timeout = call_timeout
         self._interaction_timeout = interaction_timeout
         self._max_in_flight = max_in_flight
-        self._find_catalogue = find_catalogue
-        self._refreshing = asyncio.Lock()
         self.subscriptions = Subscriptions(self, limit=max_subscriptions)
         # Answers that requests wait for, by the id of the question.
         self._questions: dict[RequestId, tuple[Request, asyncio.Future[Response]]] = {}
         self._initialized = asyncio.Event()
         self.loop = asyncio.get_running_loop()
+        self.access = Access(self, identity, catalogue, renew)
         self._thread = threading.get_ident()
         # The requests that are worked on, each with its one task; with none while that
         # starts. The loop keeps only weak references.
@@ -174,12 +172,37 @@ class Dispatcher:
 
     def notify(self, event: Event) -> None:
         """Hear of what happened on the site. Call it in the event loop."""
-        self.subscriptions.notify(event)
+        if self._is_closing:
+            return
+        if not isinstance(event, AccessChanged) or self.access.notify(event):
+            self.subscriptions.notify(event)
+
+    def revoke(self) -> None:
+        """End the connection at once, because nobody may use it any more."""
+        logger.info("Access of %s was revoked", self.identity.principal)
+        # What is due is not sent any more, and what is at work is answered to nobody.
+        self.connection.abandon()
+        self.subscriptions.shut()
+        for request in list(self._tasks):
+            self._stop(request)
+        if self._drainer is not None:
+            self._drainer.cancel()
+        self.close(1008, "Access was revoked")
 
     def close(self, code: int, reason: str) -> None:
         """Close the channel with a WebSocket close code, after what is due."""
         self.connection.close(code, reason)
         self.wake()
+
+    @property
+    def identity(self) -> Identity:
+        """Who is behind the connection, as of now."""
+        return self.access.identity
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What that somebody sees, as of now."""
+        return self.access.catalogue
 
     @property
     def is_busy(self) -> bool:
@@ -189,6 +212,7 @@ class Dispatcher:
     async def shut(self) -> None:
         """Stop everything, because the channel is gone."""
         self._is_closing = True
+        self.access.shut()
         self.subscriptions.shut()
         self.connection.abandon()
         for _, answer in self._questions.values():
@@ -298,11 +322,15 @@ class Dispatcher:
     async def refresh(self) -> Collection[Kind]:
         """See to it that the catalogue is that of now; return the kinds of which it
         holds something else than before."""
-        # One after the other, lest an older one be found last.
-        async with self._refreshing:
-            before = self.catalogue
-            self.catalogue = await self._find_catalogue()
-            return self.catalogue.differences(before)
+        changed = await self.access.refresh()
+        for request in list(self._tasks):
+            try:
+                check_visible(self.catalogue, request)
+            except ProtocolError as exc:
+                # What is hidden now is answered as if it had been hidden before.
+                self.connection.send_error(request, exc)
+                self._stop(request)
+        return changed
 
     # Requests
 
@@ -328,6 +356,9 @@ class Dispatcher:
         try:
             handler = HANDLERS[request.method]
             context = Context(request, self)
+            if not self.access.is_current:
+                self.expire_after(None, request, InternalError("Try again later"))
+                await self.access.wait_until_current()
             if isinstance(getattr(request.params, "request_state", None), str):
                 # A state that was tampered with is refused, even if nobody asks.
                 context.interaction  # noqa: B018

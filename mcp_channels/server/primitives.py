@@ -3,7 +3,8 @@
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Final, TypeVar
+from copy import copy
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import docstring_parser
 import msgspec
@@ -11,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from msgspec import UNSET
 
 from mcp_channels.server.context import Context, current_context
-from mcp_channels.server.permissions import Permission
+from mcp_channels.server.permissions import Permission, Requirement
 from mcp_channels.server.schemas import encode_value
 
 __all__ = ["Primitive", "or_unset"]
@@ -28,6 +29,7 @@ class Primitive:
     `permission` is a Django permission, "app_label.codename", or several that are all
     needed, or a function that takes an Identity and decides; the primitive does not
     exist for a client without it. `timeout` is in seconds, None for the setting.
+    `tags` are words that an endpoint can choose it by.
     `atomic` wraps a synchronous function in a transaction, None for ATOMIC_REQUESTS.
     Raise ImproperlyConfigured when it cannot be offered.
     """
@@ -43,6 +45,7 @@ class Primitive:
         permission: Permission | Iterable[str] | None,
         timeout: float | None,
         atomic: bool | None,
+        tags: Iterable[str] = (),
     ) -> None:
         if inspect.isclass(function) or not hasattr(function, "__qualname__"):
             raise ImproperlyConfigured(
@@ -51,6 +54,8 @@ class Primitive:
         self.function = function
         self.name = function.__name__ if name is None else name
         self.permission = self._to_permission(permission)
+        self.requirement: Requirement | None = None
+        self.tags = self._to_tags(tags)
         self.timeout = timeout
         self.atomic = atomic
         self.is_async = inspect.iscoroutinefunction(function)
@@ -84,6 +89,16 @@ class Primitive:
         return self.name
 
     @property
+    def is_read_only(self) -> bool:
+        """Whether it changes nothing, as what is read."""
+        return True
+
+    @property
+    def needs_permission(self) -> bool:
+        """Whether it depends on the user who sees it."""
+        return self.permission is not None or self.requirement is not None
+
+    @property
     def label(self) -> str:
         """What it is called in messages, such as "Tool 'refund'"."""
         return f"{self.kind.capitalize()} {self.name!r}"
@@ -92,6 +107,25 @@ class Primitive:
     def place(self) -> str:
         """Where the function is defined, for messages to the site's developer."""
         return f"{self.function.__module__}.{self.function.__qualname__}"
+
+    def adapt(
+        self,
+        *,
+        title: str = "",
+        description: str = "",
+        requirement: Requirement | None = None,
+        timeout: float | None = None,
+    ) -> Self:
+        """Return another one like it, with what is given here; what is empty stays as
+        it is."""
+        own = copy(self)
+        changes = {"title": title, "description": description}
+        own.definition = msgspec.structs.replace(
+            self.definition, **{name: text for name, text in changes.items() if text}
+        )
+        own.requirement = requirement
+        own.timeout = self.timeout if timeout is None else timeout
+        return own
 
     async def run(self, context: Context, keywords: dict[str, Any]) -> Any:
         """Call the function, in a thread if it is synchronous. Raise what it does."""
@@ -141,6 +175,13 @@ class Primitive:
                 f"{self.label}: no permission is not the same as None: say which."
             )
         return permission if isinstance(permission, str) else names
+
+    def _to_tags(self, tags: Iterable[str]) -> frozenset[str]:
+        if isinstance(tags, str):
+            raise ImproperlyConfigured(
+                f"{self.label}: tags are several words: write tags=[{tags!r}]."
+            )
+        return frozenset(tags)
 
     def _call(self, keywords: dict[str, Any]) -> Any:
         return self.function(**keywords)

@@ -8,7 +8,7 @@ server/prompts.
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
@@ -33,7 +33,10 @@ from mcp_channels.server.schemas import (
     type_hints,
 )
 
-__all__ = ["Prompt", "get_prompt", "list_prompts"]
+if TYPE_CHECKING:
+    from mcp_channels.server.catalogue import Catalogue
+
+__all__ = ["Prompt", "find_prompt", "get_prompt", "list_prompts"]
 
 _decode_result: Final = msgspec.json.Decoder(GetPromptResult).decode
 
@@ -63,6 +66,7 @@ class Prompt(Primitive):
         permission: Permission | Iterable[str] | None = None,
         timeout: float | None = None,
         atomic: bool | None = None,
+        tags: Iterable[str] = (),
     ) -> None:
         super().__init__(
             function,
@@ -70,6 +74,7 @@ class Prompt(Primitive):
             permission=permission,
             timeout=timeout,
             atomic=atomic,
+            tags=tags,
         )
         self._hints = type_hints(function)
         self._context: str | None = None
@@ -172,11 +177,17 @@ async def list_prompts(
     return context.session.catalogue.list_prompts(params.cursor)
 
 
+def find_prompt(catalogue: "Catalogue", name: str) -> Prompt:
+    """Return the prompt. Raise InvalidParams for one that does not exist."""
+    prompt = catalogue.prompts.get(name)
+    if prompt is None:
+        raise InvalidParams(f"Unknown prompt: {name[:128]}")
+    return prompt
+
+
 async def get_prompt(
     context: Context, params: GetPromptRequestParams
 ) -> GetPromptResult:
     """Answer prompts/get. Raise InvalidParams for a prompt that does not exist."""
-    prompt = context.session.catalogue.prompts.get(params.name)
-    if prompt is None:
-        raise InvalidParams(f"Unknown prompt: {params.name[:128]}")
+    prompt = find_prompt(context.session.catalogue, params.name)
     return await prompt.get(context, params.arguments or {})

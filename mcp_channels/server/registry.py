@@ -12,11 +12,11 @@ Django starts.
 """
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar, overload
 
-from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
+from django.core.exceptions import ImproperlyConfigured
 
 from mcp_channels.protocol.types import (
     PromptsCapability,
@@ -177,23 +177,22 @@ class Registry:
             raise NotRegistered(f"No {kind} is called {key!r}.")
         self._revision += 1
 
-    @property
-    def needs_permissions(self) -> bool:
-        """Whether what is seen depends on who looks."""
-        return any(p.permission is not None for p in self.primitives)
-
     def catalogue_for(
-        self, identity: Identity, *, page_size: int, renew: bool = False
+        self,
+        identity: Identity,
+        *,
+        page_size: int,
+        primitives: Iterable[Primitive] | None = None,
     ) -> Catalogue:
         """
-        Return what `identity` sees now.
+        Return what `identity` sees of `primitives`, None for all that are registered.
 
-        `renew` looks up again what its user may do. May read the database if
-        needs_permissions: then call it from synchronous code.
+        May read the database if one of them `needs_permission`: then call it from
+        synchronous code.
         """
-        if renew and self.needs_permissions:
-            _renew(identity.user)
-        visible = tuple(p for p in self.primitives if may_see(identity, p))
+        if primitives is None:
+            primitives = self.primitives
+        visible = tuple(p for p in primitives if may_see(identity, p))
         return self._catalogue(visible, page_size)
 
     def _decorate(self, kind: Any, function: Any, options: dict[str, Any]) -> Any:
@@ -218,24 +217,6 @@ def method_options(method: Any) -> dict[str, Any] | None:
     """Return the options with which @tool marked a method; None if it did not."""
     options: dict[str, Any] | None = getattr(method, "_mcp_tool_options", None)
     return options
-
-
-# Where django.contrib.auth keeps the permissions of a user object, for as long as that
-# lives: here for as long as the connection.
-_CACHES: Final = ("_perm_cache", "_user_perm_cache", "_group_perm_cache")
-
-
-def _renew(user: Any) -> None:
-    """Look up again what `user` may do; nothing if it was deleted."""
-    if getattr(user, "pk", None) is None:
-        return
-    try:
-        user.refresh_from_db()
-    except ObjectDoesNotExist:
-        user.is_active = False
-    for name in _CACHES:
-        if hasattr(user, name):
-            delattr(user, name)
 
 
 def _make_catalogue(visible: tuple[Primitive, ...], page_size: int) -> Catalogue:

@@ -14,7 +14,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 from django.core.exceptions import (
@@ -53,9 +53,13 @@ from mcp_channels.server.schemas import (
     type_hints,
 )
 
+if TYPE_CHECKING:
+    from mcp_channels.server.catalogue import Catalogue, FoundResource
+
 __all__ = [
     "Resource",
     "ResourceTemplate",
+    "find_resource",
     "is_readable",
     "list_resource_templates",
     "list_resources",
@@ -93,6 +97,7 @@ class _Readable(Primitive):
         permission: Permission | Iterable[str] | None = None,
         timeout: float | None = None,
         atomic: bool | None = None,
+        tags: Iterable[str] = (),
     ) -> None:
         self.uri = uri
         super().__init__(
@@ -101,6 +106,7 @@ class _Readable(Primitive):
             permission=permission,
             timeout=timeout,
             atomic=atomic,
+            tags=tags,
         )
         if not _URI.fullmatch(uri):
             raise ImproperlyConfigured(
@@ -451,13 +457,19 @@ async def list_resource_templates(
     return context.session.catalogue.list_templates(params.cursor)
 
 
+def find_resource(catalogue: "Catalogue", uri: str) -> "FoundResource":
+    """Return what `uri` names. Raise ResourceNotFound when that is nothing."""
+    found = catalogue.find_resource(uri)
+    if found is None:
+        raise ResourceNotFound(uri)
+    return found
+
+
 async def read_resource(
     context: Context, params: ReadResourceRequestParams
 ) -> ReadResourceResult:
     """Answer resources/read. Raise ResourceNotFound for what does not exist."""
-    found = context.session.catalogue.find_resource(params.uri)
-    if found is None:
-        raise ResourceNotFound(params.uri)
+    found = find_resource(context.session.catalogue, params.uri)
     context.session.expire_after(
         found.resource.timeout,
         context.request,

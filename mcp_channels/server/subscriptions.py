@@ -209,6 +209,8 @@ class Subscriptions:
                 self._pending = dict.fromkeys([*events, *self._pending])
                 self._schedule(_RETRIED)
                 return
+            if self._session.connection.closing is not None:
+                return
         for item in news:
             if not await self._deliver(item):
                 # The outbox is full: news can wait, answers cannot.

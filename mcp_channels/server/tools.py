@@ -7,7 +7,7 @@ A Tool is compiled when it is registered; call_tool() only executes.
 import logging
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from msgspec import UNSET, Raw, UnsetType
@@ -29,7 +29,10 @@ from mcp_channels.server.schemas import (
     check_content,
 )
 
-__all__ = ["Tool", "ToolError", "call_tool", "list_tools"]
+if TYPE_CHECKING:
+    from mcp_channels.server.catalogue import Catalogue
+
+__all__ = ["Tool", "ToolError", "call_tool", "find_tool", "list_tools"]
 
 logger = logging.getLogger("mcp_channels")
 
@@ -83,6 +86,7 @@ class Tool(Primitive):
         structured: bool = True,
         timeout: float | None = None,
         atomic: bool | None = None,
+        tags: Iterable[str] = (),
     ) -> None:
         super().__init__(
             function,
@@ -90,6 +94,7 @@ class Tool(Primitive):
             permission=permission,
             timeout=timeout,
             atomic=atomic,
+            tags=tags,
         )
         if not _NAME.fullmatch(self.name):
             raise ImproperlyConfigured(
@@ -170,16 +175,22 @@ async def list_tools(context: Context, params: PaginatedRequestParams) -> Shared
     return context.session.catalogue.list_tools(params.cursor)
 
 
+def find_tool(catalogue: "Catalogue", name: str) -> Tool:
+    """Return the tool. Raise InvalidParams for one that does not exist."""
+    # Hidden and missing look the same, so nothing is revealed.
+    tool = catalogue.tools.get(name)
+    if tool is None:
+        raise InvalidParams(f"Unknown tool: {name[:128]}")
+    return tool
+
+
 async def call_tool(context: Context, params: CallToolRequestParams) -> CallToolResult:
     """
     Answer tools/call. Raise InvalidParams for a tool that does not exist.
 
     MCP 2026-07-28, server/tools, error handling.
     """
-    # Hidden and missing look the same, so nothing is revealed.
-    tool = context.session.catalogue.tools.get(params.name)
-    if tool is None:
-        raise InvalidParams(f"Unknown tool: {params.name[:128]}")
+    tool = find_tool(context.session.catalogue, params.name)
     arguments = params.arguments
     if isinstance(arguments, UnsetType):
         arguments = _NO_ARGUMENTS

@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from msgspec import UNSET
 
 from mcp_channels.protocol import types
 from mcp_channels.protocol.connection import (
@@ -24,13 +25,20 @@ from mcp_channels.protocol.connection import (
     Initialized,
     Limits,
     Request,
+    Response,
 )
 from mcp_channels.protocol.content import TextContent
+from mcp_channels.protocol.elicitation import (
+    BooleanSchema,
+    RequestedSchema,
+    SamplingMessage,
+)
 from mcp_channels.protocol.envelope import (
     CLIENT_CAPABILITIES,
     CLIENT_INFO,
     LOG_LEVEL,
     PROTOCOL_VERSION,
+    SUBSCRIPTION_ID,
 )
 from mcp_channels.protocol.errors import InternalError, InvalidParams, ProtocolError
 from mcp_channels.protocol.messages import (
@@ -43,7 +51,13 @@ from mcp_channels.protocol.messages import (
     decode,
     decode_member,
 )
-from mcp_channels.protocol.methods import NOTIFICATIONS, REQUESTS, RequestParams
+from mcp_channels.protocol.methods import (
+    NOTIFICATIONS,
+    REQUESTS,
+    CreateMessageRequestParams,
+    ElicitRequestFormParams,
+    RequestParams,
+)
 from mcp_channels.protocol.projection import SharedResult
 from mcp_channels.protocol.server import ServerConnection, ServerDescription
 from mcp_channels.protocol.types import LOGGING_LEVELS
@@ -162,6 +176,10 @@ def make_handshake(id: Any, version: str) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": id, "method": "initialize", "params": params}
 
 
+def make_answer(id: Any, member: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": id, member: {}}
+
+
 def make_cancellation(id: Any) -> dict[str, Any]:
     return {
         "jsonrpc": "2.0",
@@ -220,6 +238,16 @@ def ids_due(message: Any) -> list[Any]:
     if version != "2.0" or not isinstance(method, str):
         return [known]
     return [] if id is ABSENT else [known]
+
+
+def ids_answered(message: Any) -> list[Any]:
+    """The id of the question that a message answers; if it answers any."""
+    if not isinstance(message, dict) or message.keys() & {"method", "params"}:
+        return []
+    id = message.get("id", ABSENT)
+    if message.get("jsonrpc") != "2.0" or type(id) not in (int, str):
+        return []
+    return [id] if ("result" in message) is not ("error" in message) else []
 
 
 def key_of(id: Any) -> tuple[str, Any]:
@@ -333,10 +361,30 @@ RESULTS: dict[str, types.Result] = {
         meta={"io.modelcontextprotocol/subscriptionId": 1}
     ),
 }
+# Requests that a server may send.
+QUESTIONS: list[tuple[str, msgspec.Struct]] = [
+    ("ping", RequestParams()),
+    ("roots/list", RequestParams()),
+    (
+        "sampling/createMessage",
+        CreateMessageRequestParams(
+            messages=[SamplingMessage("user", TextContent("x"))], max_tokens=1
+        ),
+    ),
+    (
+        "elicitation/create",
+        ElicitRequestFormParams(
+            message="x",
+            requested_schema=RequestedSchema({"a": BooleanSchema(default=True)}),
+        ),
+    ),
+]
 methods_served = st.sampled_from(
     [*RESULTS, "ping", "server/discover", "logging/setLevel"]
 )
-versions = st.sampled_from([*[r.value for r in Revision], "2025-03-26", "?"])
+# With batches more often than without.
+VERSIONS = [*[revision.value for revision in Revision], *["2025-03-26"] * 4, "?"]
+versions = st.sampled_from(VERSIONS)
 
 
 class Conversation(RuleBasedStateMachine):
@@ -357,11 +405,13 @@ class Conversation(RuleBasedStateMachine):
         self.due = Counter[tuple[str, Any]]()  # answers, by id
         self.open: list[Request] = []
         self.over: list[Request] = []
+        self.asked = set[tuple[str, Any]]()  # of the client, without an answer so far
+        self.sent_questions = Counter[tuple[str, Any]]()
         self.finished_handshakes = 0
 
     # What the client does
 
-    @initialize(version=st.none() | versions)
+    @initialize(version=st.sampled_from([None, None, *VERSIONS]))
     def begin(self, version: str | None) -> None:
         if version is not None:
             self.send(make_handshake("hello", version))
@@ -399,11 +449,25 @@ class Conversation(RuleBasedStateMachine):
         members=st.lists(
             messages
             | st.builds(make_request, ids, methods_served, st.just({}))
-            | st.builds(make_cancellation, ids),
+            | st.builds(make_cancellation, ids)
+            | st.builds(make_handshake, ids, versions)
+            | st.builds(make_answer, ids, st.sampled_from(["result", "error"])),
             max_size=MAX_BATCH + 1,
         )
     )
     def send_batch(self, members: list[Any]) -> None:
+        self.send(members)
+
+    @precondition(lambda self: self.allows_batches())
+    @rule(
+        members=st.lists(
+            st.builds(make_request, ids, methods_served, st.just({}))
+            | st.builds(make_cancellation, ids),
+            min_size=2,
+            max_size=MAX_BATCH,
+        )
+    )
+    def send_good_batch(self, members: list[Any]) -> None:
         self.send(members)
 
     @rule(id=ids)
@@ -414,9 +478,27 @@ class Conversation(RuleBasedStateMachine):
 
         assert {key_of(request.id) for request in before} - {key_of(id)} == left
 
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def cancel_what_is_open(self, data: st.DataObject) -> None:
+        self.cancel(data.draw(st.sampled_from(self.open)).id)
+
     @rule(id=ids, member=st.sampled_from(["result", "error"]))
-    def answer_what_was_not_asked(self, id: Any, member: str) -> None:
-        self.send({"jsonrpc": "2.0", "id": id, member: {}})
+    def answer_what_may_not_be_asked(self, id: Any, member: str) -> None:
+        self.send(make_answer(id, member))
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data(), member=st.sampled_from(["result", "error"]))
+    def answer_a_question(self, data: st.DataObject, member: str) -> None:
+        kind, id = data.draw(st.sampled_from(sorted(self.asked)))
+        # The same in another type is the answer to nothing.
+        self.send(make_answer(str(id), member))
+        self.send(make_answer(id, member))
+
+        assert (kind, id) not in self.asked
+
+        # Nobody waits for it any more.
+        self.send(make_answer(id, member))
 
     # What the server does
 
@@ -480,12 +562,84 @@ class Conversation(RuleBasedStateMachine):
             assert key_of(token) == key_of(request.meta["progressToken"])
             assert last is None or progress > last
 
+    @precondition(lambda self: self.connection.handshake)
+    @rule(data=st.data())
+    def ask_the_client(self, data: st.DataObject) -> None:
+        handshake = self.connection.handshake
+
+        assert handshake is not None
+
+        question = data.draw(
+            st.sampled_from(
+                [
+                    question
+                    for question in QUESTIONS
+                    if handshake.revision in REQUESTS[question[0]].from_server
+                ]
+            )
+        )
+        id = self.connection.send_request(*question)
+
+        assert key_of(id) not in self.sent_questions
+
+        self.asked.add(key_of(id))
+        self.sent_questions[key_of(id)] += 1
+        (message,) = self.drain()
+
+        assert (key_of(message["id"]), message["method"]) == (key_of(id), question[0])
+
+    @precondition(lambda self: self.sent_questions)
+    @rule(data=st.data())
+    def take_a_question_back(self, data: st.DataObject) -> None:
+        kind, id = data.draw(st.sampled_from(sorted(self.sent_questions)))
+        self.connection.forget(id, "No longer needed")
+        notices = [message["params"]["requestId"] for message in self.drain()]
+
+        assert notices == ([id] if (kind, id) in self.asked else [])
+
+        self.asked.discard((kind, id))
+
+    @rule(id=ids)
+    def listen(self, id: Any) -> None:
+        before = self.listens()
+        envelope = make_envelope(None, None)
+        self.send(make_request(id, "subscriptions/listen", envelope))
+        for listen in self.listens():
+            if listen not in before:
+                self.acknowledge(listen)
+
+    def acknowledge(self, listen: Request) -> None:
+        self.drain()
+        self.connection.send_acknowledged(listen, listen.params.notifications)
+        (message,) = self.drain()
+
+        assert key_of(message["params"]["_meta"][SUBSCRIPTION_ID]) == key_of(listen.id)
+
+    @precondition(lambda self: self.connection.handshake or self.listens())
+    @rule(data=st.data(), kind=st.sampled_from(["tools", "prompts", "resources", None]))
+    def tell_news(self, data: st.DataObject, kind: str | None) -> None:
+        whom: list[Request | None] = [*self.listens()]
+        if self.connection.handshake is not None:
+            whom.append(None)
+        listen = data.draw(st.sampled_from(whom))
+        if kind is None:
+            assert self.connection.send_resource_updated("a://b", listen)
+        else:
+            assert self.connection.send_list_changed(kind, listen)
+        (message,) = self.drain()
+        meta = message.get("params", {}).get("_meta", {})
+
+        assert list(map(key_of, meta.values())) == (
+            [] if listen is None else [key_of(listen.id)]
+        )
+
     @precondition(lambda self: self.over)
     @rule(data=st.data())
     def be_late(self, data: st.DataObject) -> None:
         request = data.draw(st.sampled_from(self.over))
         self.connection.send_result(request, RESULTS[request.method])
         self.connection.send_error(request, InternalError())
+        self.connection.send_acknowledged(request, types.SubscriptionFilter())
 
         assert not self.connection.send_progress(request, 10**9)
         assert not self.connection.send_log(request, "emergency", "x")
@@ -516,18 +670,19 @@ class Conversation(RuleBasedStateMachine):
         except ValueError:
             members = [None]
         else:
-            handshake = self.connection.handshake
             members = [message]
             if isinstance(message, list):
-                is_allowed = (
-                    handshake is not None
-                    and handshake.revision is Revision.V2025_03_26
-                    and 0 < len(message) <= MAX_BATCH
-                )
+                is_allowed = self.allows_batches() and 0 < len(message) <= MAX_BATCH
                 members = message if is_allowed else [None]
+        expected = []
         for member in members:
             self.due.update(map(key_of, ids_due(member)))
-        for event in self.connection.receive(text):
+            expected += [id for id in ids_answered(member) if key_of(id) in self.asked]
+        events = self.connection.receive(text)
+        answered = [event.id for event in events if isinstance(event, Response)]
+        # An answer in a batch may be there twice.
+        assert answered == list(dict.fromkeys(expected))
+        for event in events:
             self.take(event)
 
     def take(self, event: Event) -> None:
@@ -538,8 +693,12 @@ class Conversation(RuleBasedStateMachine):
 
             self.finish(event.request)
             self.due[key_of(event.request.id)] -= 1
+        elif isinstance(event, Response):
+            assert (event.result is UNSET) is not (event.error is UNSET)
+
+            self.asked.remove(key_of(event.id))
         else:
-            # Only once, and never an answer: the server asked nothing.
+            # Only once.
             assert isinstance(event, Initialized)
             assert not self.finished_handshakes
 
@@ -561,6 +720,13 @@ class Conversation(RuleBasedStateMachine):
             assert request.revision is handshake.revision
         self.open.append(request)
 
+    def allows_batches(self) -> bool:
+        handshake = self.connection.handshake
+        return handshake is not None and handshake.revision is Revision.V2025_03_26
+
+    def listens(self) -> list[Request]:
+        return [r for r in self.open if r.method == "subscriptions/listen"]
+
     def finish(self, request: Request) -> None:
         self.open.remove(request)
         self.over.append(request)
@@ -576,7 +742,11 @@ class Conversation(RuleBasedStateMachine):
         for message in received:
             assert message["jsonrpc"] == "2.0"
             if "method" in message:
-                assert "id" not in message
+                # A question is sent once; all else that is no answer has no id.
+                if "id" in message:
+                    self.sent_questions[key_of(message["id"])] -= 1
+
+                    assert self.sent_questions[key_of(message["id"])] == 0
                 continue
             assert ("result" in message) is not ("error" in message)
             key = key_of(message["id"])
@@ -588,7 +758,7 @@ class Conversation(RuleBasedStateMachine):
 
 TestConversation = Conversation.TestCase
 TestConversation.settings = settings(
-    deadline=None, max_examples=100, stateful_step_count=40
+    deadline=None, max_examples=150, stateful_step_count=50
 )
 
 
@@ -610,37 +780,3 @@ def test_client_that_reads_nothing_costs_no_more_than_the_limits(
     assert sent <= 3
     assert closing is None or closing.code in (1008, 1013)
     assert closing is None or sent == 3
-
-
-@thorough
-@given(
-    steps=st.lists(
-        st.tuples(
-            st.sampled_from(["ask", "result", "error", "forget"]),
-            st.integers(0, 4) | st.sampled_from(["1", "", True, 1.0, None]),
-        ),
-        max_size=20,
-    )
-)
-def test_answers_of_the_client_are_taken_once(steps: list[tuple[str, Any]]) -> None:
-    connection = ServerConnection(describe(), Limits())
-    connection.receive(json.dumps(make_handshake("hello", "2025-06-18")))
-    connection.next_frame()
-    waiting = set[tuple[str, Any]]()
-    for action, id in steps:
-        if action == "ask":
-            asked = connection.send_request("ping", RequestParams())
-            waiting.add(key_of(asked))
-            assert connection.next_frame() is not None
-        elif action == "forget":
-            if key_of(id) in waiting:
-                waiting.discard(key_of(id))
-                connection.forget(id, "x")
-                assert connection.next_frame() is not None
-        else:
-            events = connection.receive(
-                json.dumps({"jsonrpc": "2.0", "id": id, action: {}})
-            )
-            assert len(events) == (key_of(id) in waiting)
-            waiting.discard(key_of(id))
-        assert connection.next_frame() is None

@@ -7,7 +7,7 @@ import mcp_types._v2026_07_28 as v2026_07_28
 import msgspec
 import pytest
 from mcp_types import methods as reference
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 from pydantic import TypeAdapter
 
 from mcp_channels.protocol import content, elicitation, errors, methods, types
@@ -241,6 +241,33 @@ def test_decoder_is_made_once_and_late() -> None:
     assert "decoder" not in vars(method)
     assert method.decoder is method.decoder
     assert method.decoder.type is RequestParams
+
+
+def test_absent_params_are_an_empty_object() -> None:
+    method = REQUESTS["tools/list"]
+
+    assert method.decode_params(None) == method.decode_params(Raw(b"{}"))
+    assert method.decode_params(None).cursor is UNSET
+
+
+def test_params_are_decoded_into_their_struct() -> None:
+    params = REQUESTS["tools/list"].decode_params(Raw(b'{"cursor":"x","a":1}'))
+
+    assert (type(params).__name__, params.cursor) == ("PaginatedRequestParams", "x")
+
+
+@pytest.mark.parametrize("params", [b"[]", b'{"cursor":5}', b'{"cursor":1e999}'])
+def test_wrong_params_are_the_peers_fault(params: bytes) -> None:
+    with pytest.raises(errors.InvalidParams, match="Invalid params"):
+        REQUESTS["tools/list"].decode_params(Raw(params))
+
+
+def test_refusal_of_params_is_short() -> None:
+    level = json.dumps({"level": "x" * 10_000}).encode()
+    with pytest.raises(errors.InvalidParams) as caught:
+        REQUESTS["logging/setLevel"].decode_params(Raw(level))
+
+    assert len(caught.value.message) <= len("Invalid params: ") + 200
 
 
 # The params

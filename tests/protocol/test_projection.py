@@ -6,11 +6,12 @@ import pytest
 from mcp_types import methods as reference
 from msgspec import UNSET, Raw, Struct
 
-from mcp_channels.protocol import content, types
+from mcp_channels.protocol import content, elicitation, types
 from mcp_channels.protocol.elicitation import SamplingMessage
 from mcp_channels.protocol.envelope import SERVER_INFO
 from mcp_channels.protocol.methods import (
     CreateMessageRequestParams,
+    ElicitRequestFormParams,
     ProgressNotificationParams,
 )
 from mcp_channels.protocol.projection import (
@@ -571,6 +572,65 @@ def test_what_is_no_result_of_a_server_is_not_stamped() -> None:
     roots = types.ListRootsResult(roots=[])
 
     assert wire(project_result(roots, MODERN, STAMP)) == {"roots": []}
+
+
+# Questions
+
+
+COLOURS = {"r": "Red", "g": "Green"}
+OPTIONS = [elicitation.EnumOption(*option) for option in COLOURS.items()]
+FORM = ElicitRequestFormParams(
+    message="Who?",
+    requested_schema=elicitation.RequestedSchema(
+        {
+            "name": elicitation.StringSchema(title="Name", default="Ada"),
+            "age": elicitation.NumberSchema(type="integer", minimum=0, default=36),
+            "is_sure": elicitation.BooleanSchema(default=True),
+            "colour": elicitation.TitledSingleSelectEnumSchema(
+                one_of=OPTIONS, default="r"
+            ),
+            # As JSON, which a schema by hand gives.
+            "size": {"type": "string", "enum": ["s", "m"], "default": "s"},
+        },
+        required=["name"],
+    ),
+)
+
+
+def properties(params: Struct) -> Any:
+    return wire(params)["requestedSchema"]["properties"]
+
+
+@pytest.mark.parametrize("revision", [Revision.V2025_11_25, MODERN])
+def test_form_is_sent_as_it_is(revision: Revision) -> None:
+    assert project(FORM, revision) == FORM
+
+
+def test_form_of_2025_06_18_has_choices_with_names_and_few_defaults() -> None:
+    before = wire(FORM)
+    projected = project(FORM, Revision.V2025_06_18)
+
+    assert properties(projected) == {
+        "name": {"type": "string", "title": "Name"},
+        "age": {"type": "integer", "minimum": 0},
+        "is_sure": {"type": "boolean", "default": True},
+        "colour": {
+            "type": "string",
+            "enum": ["r", "g"],
+            "enumNames": ["Red", "Green"],
+        },
+        "size": {"type": "string", "enum": ["s", "m"]},
+    }
+    assert wire(projected)["requestedSchema"]["required"] == ["name"]
+    # The form itself serves other clients, too.
+    assert wire(FORM) == before
+
+
+@pytest.mark.parametrize("revision", HANDSHAKE_REVISIONS[2:])
+def test_form_is_valid_in_every_revision_that_has_forms(revision: Revision) -> None:
+    params = wire(project(FORM, revision))
+
+    assert reference.parse_server_request("elicitation/create", revision.value, params)
 
 
 # Results for many

@@ -15,19 +15,25 @@ from mcp_channels.protocol.connection import (
     Response,
 )
 from mcp_channels.protocol.content import Icon, TextContent
+from mcp_channels.protocol.elicitation import RequestedSchema, StringSchema
 from mcp_channels.protocol.envelope import (
     CLIENT_CAPABILITIES,
     CLIENT_INFO,
     LOG_LEVEL,
     PROTOCOL_VERSION,
     SERVER_INFO,
+    SUBSCRIPTION_ID,
 )
 from mcp_channels.protocol.errors import (
     InvalidParams,
     ProtocolError,
     ResourceNotFound,
 )
-from mcp_channels.protocol.methods import TASKS_EXTENSION, RequestParams
+from mcp_channels.protocol.methods import (
+    TASKS_EXTENSION,
+    ElicitRequestFormParams,
+    RequestParams,
+)
 from mcp_channels.protocol.projection import SharedResult
 from mcp_channels.protocol.server import ServerConnection, ServerDescription
 from mcp_channels.protocol.types import LOGGING_LEVELS, LoggingLevel
@@ -865,6 +871,102 @@ def test_answer_to_a_request_of_the_server_is_an_event() -> None:
     assert event.id == id
     assert client.send({"jsonrpc": "2.0", "id": id, "result": {}}) == []
     assert client.received() == []
+
+
+# Questions
+
+
+@pytest.mark.parametrize(
+    ("revision", "has_default"),
+    [(None, True), (Revision.V2025_06_18, False), (LATEST_HANDSHAKE, True)],
+)
+def test_question_is_worded_for_the_revision_of_the_handshake(
+    revision: Revision | None, has_default: bool
+) -> None:
+    client = Client(revision)
+    form = RequestedSchema({"name": StringSchema(default="Ada")})
+    params = ElicitRequestFormParams(message="Who?", requested_schema=form)
+    client.connection.send_request("elicitation/create", params)
+    (question,) = client.received()
+    asked = question["params"]["requestedSchema"]["properties"]["name"]
+
+    assert asked == {"type": "string", **({"default": "Ada"} if has_default else {})}
+
+
+# News
+
+
+def listen(client: Client, id: Any = 1) -> Request:
+    """Open a listen for everything."""
+    wanted = {"toolsListChanged": True, "resourceSubscriptions": ["a://b"]}
+    message = client.message("subscriptions/listen", {"notifications": wanted}, id)
+    (request,) = client.send(message)
+
+    assert isinstance(request, Request)
+    return request
+
+
+@pytest.mark.parametrize("id", [0, "", "x"])
+def test_what_is_sent_for_a_listen_has_its_id(id: int | str) -> None:
+    client = Client(MODERN)
+    connection = client.connection
+    request = listen(client, id)
+    connection.send_acknowledged(request, request.params.notifications)
+
+    assert connection.send_list_changed("tools", request)
+    assert connection.send_resource_updated("a://b", request)
+
+    acknowledged, changed, updated = client.received()
+
+    assert acknowledged["method"] == "notifications/subscriptions/acknowledged"
+    assert acknowledged["params"]["notifications"] == {
+        "toolsListChanged": True,
+        "resourceSubscriptions": ["a://b"],
+    }
+    assert changed["method"] == "notifications/tools/list_changed"
+    assert updated["method"] == "notifications/resources/updated"
+    assert updated["params"]["uri"] == "a://b"
+    for message in (acknowledged, changed, updated):
+        assert message["params"]["_meta"] == {SUBSCRIPTION_ID: id}
+
+
+@pytest.mark.parametrize("revision", HANDSHAKE_REVISIONS)
+def test_client_of_the_handshake_is_told_without_an_id(revision: Revision) -> None:
+    client = Client(revision)
+
+    assert client.connection.send_list_changed("prompts", None)
+    assert client.connection.send_resource_updated("a://b", None)
+
+    changed, updated = client.received()
+
+    assert changed["method"] == "notifications/prompts/list_changed"
+    assert changed.get("params", {}) == {}
+    assert updated["params"] == {"uri": "a://b"}
+
+
+def test_listen_that_is_over_is_not_acknowledged() -> None:
+    client = Client(MODERN)
+    request = listen(client)
+    client.notify("notifications/cancelled", {"requestId": request.id})
+    client.connection.send_acknowledged(request, types.SubscriptionFilter())
+
+    assert client.received() == []
+
+
+def test_news_find_no_room_in_a_full_outbox() -> None:
+    client = Client(MODERN, max_outbox_frames=1)
+    connection = client.connection
+    request = listen(client)
+
+    assert connection.send_list_changed("tools", request)
+    assert not connection.send_list_changed("tools", request)
+    assert not connection.send_resource_updated("a://b", request)
+    assert connection.closing is None
+
+    # An acknowledgement is due: it is not lost in silence.
+    connection.send_acknowledged(request, types.SubscriptionFilter())
+
+    assert connection.closing == Closing(1013, "The client reads too slowly")
 
 
 # Answers

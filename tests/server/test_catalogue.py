@@ -162,3 +162,39 @@ def test_resource_is_found_before_a_template_and_templates_by_name() -> None:
         wide,
         {"name": "d"},
     )
+
+
+# What is other than before
+
+
+def test_catalogue_is_no_other_than_itself_and_its_like() -> None:
+    catalogue = make("a", "b")
+
+    assert catalogue.differences(catalogue) == []
+    assert catalogue.differences(make("b", "a")) == []
+
+
+@pytest.mark.parametrize(
+    ("primitive", "kinds"),
+    [
+        (Tool(nothing), ["tools"]),
+        (Prompt(nothing), ["prompts"]),
+        (Resource(nothing, "r://other"), ["resources"]),
+        (ResourceTemplate(named, "t://other/{name}"), ["resources"]),
+    ],
+)
+def test_catalogue_with_one_more_is_another(primitive: Any, kinds: list[str]) -> None:
+    less, more = Catalogue([], page_size=2), Catalogue([primitive], page_size=2)
+
+    assert more.differences(less) == kinds
+    assert less.differences(more) == kinds
+
+
+def test_catalogue_that_words_something_otherwise_is_another() -> None:
+    tool = Tool(nothing)
+    before = Catalogue([tool], page_size=2)
+
+    assert Catalogue([tool.adapt()], page_size=2).differences(before) == []
+    assert Catalogue([tool.adapt(title="No")], page_size=2).differences(before) == [
+        "tools"
+    ]

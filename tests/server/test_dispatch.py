@@ -17,10 +17,11 @@ from mcp_channels.protocol.description import ServerDescription
 from mcp_channels.protocol.errors import InvalidParams
 from mcp_channels.protocol.types import Implementation, ListToolsResult
 from mcp_channels.server import dispatch
-from mcp_channels.server.catalogue import Catalogue
+from mcp_channels.server.access import Renewed
 from mcp_channels.server.concurrency import Workers, get_workers
 from mcp_channels.server.context import Context
 from mcp_channels.server.dispatch import Dispatcher
+from mcp_channels.server.interaction import ClientRefused
 from mcp_channels.server.permissions import Identity
 from mcp_channels.server.registry import Registry
 
@@ -55,6 +56,7 @@ class Channel:
         *functions: Callable[..., Any],
         limits: Limits | None = None,
         call_timeout: float | None = None,
+        interaction_timeout: float | None = None,
         max_in_flight: int | None = None,
         workers: Workers | None = None,
         **options: Any,
@@ -70,16 +72,16 @@ class Channel:
             limits=limits or Limits(),
             identity=identity,
             catalogue=registry.catalogue_for(identity, page_size=10),
-            find_catalogue=self._find_catalogue,
+            renew=self._renew,
             workers=workers or get_workers(8),
             send=self._send,
             close=self._close,
             call_timeout=call_timeout,
-            interaction_timeout=None,
+            interaction_timeout=interaction_timeout,
             max_in_flight=max_in_flight,
             max_subscriptions=None,
         )
-        self._registry, self._identity = registry, identity
+        self._registry = registry
         self.sent: list[Any] = []
         self.closed: list[tuple[int, str]] = []
         self.reading = asyncio.Event()
@@ -88,8 +90,8 @@ class Channel:
         self.sending = 0  # how many send at the moment
         self.most_sending = 0
 
-    async def _find_catalogue(self) -> Catalogue:
-        return self._registry.catalogue_for(self._identity, page_size=10)
+    async def _renew(self, identity: Identity, since: float) -> Renewed:
+        return identity, self._registry.catalogue_for(identity, page_size=10)
 
     async def _send(self, text: str) -> None:
         if self.error is not None:
@@ -136,16 +138,22 @@ class Channel:
             {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
         )
 
-    async def initialize(self) -> None:
+    def call_legacy(self, id: Any, name: str) -> None:
+        """Call a tool as a client with a handshake does."""
+        params = {"name": name}
+        self.put({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
+
+    async def initialize(self, *, is_complete: bool = True) -> None:
         """Shake hands for 2025-03-26, which has batches."""
         params = {
             "protocolVersion": "2025-03-26",
-            "capabilities": {},
+            "capabilities": {"sampling": {}},
             "clientInfo": {"name": "tests", "version": "1"},
         }
         message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
         self.put(message)
-        self.put({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        if is_complete:
+            self.put({"jsonrpc": "2.0", "method": "notifications/initialized"})
         await self.until(1)
         self.sent.clear()
 
@@ -746,6 +754,21 @@ async def test_call_that_takes_too_long_is_answered_once(
     ]
 
 
+async def test_time_that_is_over_may_be_an_error(connect: MakeChannel) -> None:
+    async def wait(context: Context) -> None:
+        late = InvalidParams("Too late")
+        context.session.expire_after(0, context.request, late)
+        await asyncio.Event().wait()
+
+    channel = connect(wait)
+    channel.call(1, "wait")
+    (answered,) = await channel.until(1)
+    await channel.idle()
+
+    assert answered["error"] == {"code": -32602, "message": "Too late"}
+    assert len(channel.sent) == 1
+
+
 async def test_own_timeout_may_be_longer_than_that_of_all(
     connect: MakeChannel,
 ) -> None:
@@ -827,7 +850,9 @@ async def test_earlier_deadline_comes_first(connect: MakeChannel) -> None:
     registry.tool(name="third", timeout=6_000)(wait_for_ever)
     channel = connect(ping)
     dispatcher = channel.dispatcher
-    dispatcher.catalogue = registry.catalogue_for(dispatcher.identity, page_size=10)
+    dispatcher.access.catalogue = registry.catalogue_for(
+        dispatcher.identity, page_size=10
+    )
     for name in ("third", "second", "first"):
         channel.call(name, name)
     answers = await channel.until(1)
@@ -1255,6 +1280,272 @@ async def test_channel_that_cannot_be_closed_is_left(connect: MakeChannel) -> No
     await channel.idle()
 
     assert channel.closed == [(1000, "Idle")]
+
+
+# Questions to the client
+
+
+async def ask(context: Context) -> str:
+    return (await context.asample("Hello", max_tokens=5)).model
+
+
+def ask_in_thread(context: Context) -> str:
+    return context.sample("Hello", max_tokens=5).model
+
+
+def answer(question: Any) -> dict[str, Any]:
+    content = {"type": "text", "text": "Hello"}
+    result = {"role": "assistant", "content": content, "model": "m"}
+    return {"jsonrpc": "2.0", "id": question["id"], "result": result}
+
+
+in_task_and_thread = pytest.mark.parametrize("name", ["ask", "ask_in_thread"])
+
+
+@in_task_and_thread
+async def test_answer_of_the_client_comes_to_the_call_that_asked(
+    connect: MakeChannel, name: str
+) -> None:
+    channel = connect(ask, ask_in_thread)
+    await channel.initialize()
+    channel.call_legacy(1, name)
+    channel.call_legacy(2, name)
+    questions = list(await channel.until(2))
+    channel.put(answer(questions[1]))
+    channel.put(answer(questions[0]))
+    answers = (await channel.until(4))[2:]
+
+    assert {question["method"] for question in questions} == {"sampling/createMessage"}
+    assert sorted((found["id"], text_of(found)) for found in answers) == [
+        (1, "m"),
+        (2, "m"),
+    ]
+
+
+@in_task_and_thread
+async def test_call_of_a_modern_client_ends_with_its_question(
+    connect: MakeChannel, name: str
+) -> None:
+    channel = connect(ask, ask_in_thread)
+    capabilities = {"io.modelcontextprotocol/clientCapabilities": {"sampling": {}}}
+    channel.call(1, name, **capabilities)
+    (asked,) = await channel.until(1)
+    (question,) = asked["result"]["inputRequests"].values()
+
+    assert asked["result"]["resultType"] == "input_required"
+    assert question["method"] == "sampling/createMessage"
+
+
+async def test_wrong_state_is_refused_though_nobody_asks(connect: MakeChannel) -> None:
+    channel = connect(ping)
+    channel.request(1, "tools/call", {"name": "ping", "requestState": "x"})
+    channel.request(2, "tools/call", {"name": "ping", "requestState": None})
+    answers = await channel.until(2)
+
+    assert {found["id"]: found.get("error", {}).get("code") for found in answers} == {
+        1: -32602,
+        2: None,
+    }
+
+
+async def test_nothing_is_asked_before_the_handshake_is_over(
+    connect: MakeChannel,
+) -> None:
+    channel = connect(ask, ping)
+    await channel.initialize(is_complete=False)
+    channel.call_legacy(1, "ask")
+    # A thread looks after the params of a question first.
+    for id in range(2, 5):
+        channel.call_legacy(id, "ping")
+        await channel.until(id - 1)
+
+    assert [frame["id"] for frame in channel.sent] == [2, 3, 4]
+
+    channel.put({"jsonrpc": "2.0", "method": "notifications/initialized"})
+    question = (await channel.until(4))[-1]
+    channel.put(answer(question))
+
+    assert text_of((await channel.until(5))[-1]) == "m"
+
+
+@in_task_and_thread
+async def test_client_that_does_not_answer_is_not_waited_for(
+    connect: MakeChannel, name: str
+) -> None:
+    channel = connect(ask, ask_in_thread, interaction_timeout=0.01)
+    await channel.initialize()
+    channel.call_legacy(1, name)
+    question, taken_back, answered = await channel.until(3)
+
+    assert taken_back["method"] == "notifications/cancelled"
+    assert taken_back["params"]["requestId"] == question["id"]
+    assert answered["result"]["isError"] is True
+    assert text_of(answered) == "The client gave no answer in time."
+
+    # Nobody misses what comes now.
+    channel.put(answer(question))
+    await channel.idle()
+
+    assert len(channel.sent) == 3
+
+
+async def test_time_of_a_call_stands_still_while_the_client_is_asked(
+    connect: MakeChannel,
+) -> None:
+    deadlines: list[float] = []
+
+    async def hurry(context: Context) -> str:
+        deadlines.append(channel.dispatcher._deadlines[context.request][0])
+        model = await ask(context)
+        deadlines.append(channel.dispatcher._deadlines[context.request][0])
+        return model
+
+    channel = connect(hurry, call_timeout=60)
+    await channel.initialize()
+    channel.call_legacy(1, "hurry")
+    (question,) = await channel.until(1)
+    asked = channel.dispatcher.loop.time()
+
+    assert channel.dispatcher._deadlines == {}
+
+    await until(lambda: channel.dispatcher.loop.time() > asked + 0.02)
+    channel.put(answer(question))
+
+    assert text_of((await channel.until(2))[-1]) == "m"
+    assert deadlines[1] >= deadlines[0] + 0.02
+    assert channel.dispatcher._deadlines == {}
+
+
+@in_task_and_thread
+async def test_cancelled_call_takes_its_question_back(
+    connect: MakeChannel, name: str
+) -> None:
+    channel = connect(ask, ask_in_thread)
+    await channel.initialize()
+    channel.call_legacy(1, name)
+    channel.call_legacy(2, name)
+    questions = list(await channel.until(2))
+    channel.cancel(1)
+    taken_back = (await channel.until(3))[2]
+    (left,) = (q for q in questions if q["id"] != taken_back["params"]["requestId"])
+    channel.put(answer(left))
+    answered = (await channel.until(4))[3]
+    await channel.idle()
+
+    assert taken_back["method"] == "notifications/cancelled"
+    assert (answered["id"], text_of(answered)) == (2, "m")
+    assert len(channel.sent) == 4
+
+
+@in_task_and_thread
+async def test_answer_right_behind_the_cancellation_is_too_late(
+    connect: MakeChannel, name: str
+) -> None:
+    channel = connect(ask, ask_in_thread)
+    await channel.initialize()
+    channel.call_legacy(1, name)
+    (question,) = await channel.until(1)
+    channel.cancel(1)
+    channel.put(answer(question))
+    await channel.idle()
+
+    assert channel.sent == [question]
+    assert channel.dispatcher._questions == {}
+
+
+async def test_nothing_is_asked_for_a_call_that_is_over(connect: MakeChannel) -> None:
+    started, refusals = asyncio.Event(), list[str]()
+
+    async def ask_late(context: Context) -> None:
+        try:
+            started.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            with pytest.raises(ClientRefused) as caught:
+                await ask(context)
+            refusals.append(str(caught.value))
+
+    channel = connect(ask_late, call_timeout=60)
+    await channel.initialize()
+    channel.call_legacy(1, "ask_late")
+    await started.wait()
+    channel.cancel(1)
+    await channel.idle()
+
+    assert refusals == ["The request is over."]
+    assert channel.sent == []
+    assert channel.dispatcher._deadlines == {}
+
+
+@in_task_and_thread
+async def test_end_frees_who_waits_for_an_answer(
+    connect: MakeChannel, name: str
+) -> None:
+    channel = connect(ask, ask_in_thread)
+    await channel.initialize()
+    channel.call_legacy(1, name)
+    await channel.until(1)
+    async with asyncio.timeout(PATIENCE):
+        await channel.dispatcher.shut()
+
+    assert not channel.dispatcher.is_busy
+    assert channel.dispatcher._questions == {}
+    assert len(channel.sent) == 1
+
+
+async def test_thread_that_waits_is_cancelled_as_asynchronous_code_is(
+    connect: MakeChannel,
+) -> None:
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    def wait() -> str:
+        try:
+            channel.dispatcher.wait_for(cancelled())
+        except Exception:
+            return "an exception"
+        except asyncio.CancelledError:
+            return "cancelled"
+        return "nothing"
+
+    channel = connect(ping)
+
+    assert await asyncio.to_thread(wait) == "cancelled"
+
+
+async def test_event_loop_must_not_wait_for_itself(connect: MakeChannel) -> None:
+    async def never() -> None:
+        raise AssertionError
+
+    channel = connect(ping)
+    with pytest.raises(RuntimeError, match="the method that begins with an a"):
+        channel.dispatcher.wait_for(never())
+
+
+# What is done beside the requests
+
+
+async def test_chore_ends_with_the_channel(connect: MakeChannel) -> None:
+    done: list[str] = []
+
+    async def stay() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            done.append("stayed")
+
+    async def go() -> None:
+        done.append("gone")
+
+    channel = connect(ping)
+    channel.dispatcher.do(stay())
+    channel.dispatcher.do(go())
+    await until(lambda: done == ["gone"])
+    await until(lambda: len(channel.dispatcher._chores) == 1)
+    await channel.dispatcher.shut()
+
+    assert done == ["gone", "stayed"]
+    assert channel.dispatcher._chores == set()
 
 
 # The end

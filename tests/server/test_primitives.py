@@ -2,11 +2,13 @@
 
 import asyncio
 import functools
+import inspect
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import docstring_parser
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
@@ -16,7 +18,7 @@ from msgspec import UNSET
 from mcp_channels.protocol.types import Prompt
 from mcp_channels.server.concurrency import get_workers
 from mcp_channels.server.context import current_context
-from mcp_channels.server.permissions import Identity
+from mcp_channels.server.permissions import Identity, Requirement
 from mcp_channels.server.primitives import Primitive, or_unset
 
 CONTEXT: Any = SimpleNamespace(session=SimpleNamespace(workers=get_workers(4)))
@@ -71,6 +73,25 @@ def test_docstring_describes_it_and_its_parameters() -> None:
 
     assert recipe.description == "Bake a cake.\n\nIt takes an hour."
     assert recipe.parameter_descriptions == {"eggs": "how many,\nof any size."}
+
+
+def draw() -> str:
+    """Draw a face.
+
+    :
+      : )
+    """
+    return ":)"
+
+
+def test_docstring_that_parsers_stumble_over_is_a_description() -> None:
+    with pytest.raises(IndexError):
+        docstring_parser.parse(inspect.getdoc(draw) or "")
+
+    recipe = make(draw)
+
+    assert recipe.description == "Draw a face.\n\n:\n  : )"
+    assert recipe.parameter_descriptions == {}
 
 
 def test_without_docstring_there_is_no_description() -> None:
@@ -229,3 +250,52 @@ def test_definition_is_translated_and_checked() -> None:
 def test_what_a_site_leaves_out_is_absent_on_the_wire(value: Any) -> None:
     assert or_unset(None) is UNSET
     assert or_unset(value) is value
+
+
+# What an endpoint may need to know
+
+
+def test_primitive_has_the_tags_it_was_given() -> None:
+    assert make(cake).tags == frozenset()
+    assert make(cake, tags=["sweet", "warm", "sweet"]).tags == {"sweet", "warm"}
+
+
+def test_tags_are_no_text() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"write tags=\['sweet'\]"):
+        make(cake, tags="sweet")
+
+
+def test_what_is_read_changes_nothing() -> None:
+    assert make(cake).is_read_only
+
+
+def test_primitive_is_adapted_in_what_is_given() -> None:
+    recipe = make(cake, permission="a.b", timeout=5, tags=["sweet"])
+    recipe.definition = Prompt(name="cake", title="Cake", description="Bake.")
+    required = Requirement(staff_only=True)
+    same = recipe.adapt()
+    other = recipe.adapt(
+        title="Torte", description="Backen.", requirement=required, timeout=9
+    )
+
+    assert same.definition == recipe.definition
+    assert (same.timeout, same.requirement) == (5, None)
+    assert (other.definition.title, other.definition.description) == (
+        "Torte",
+        "Backen.",
+    )
+    assert (other.timeout, other.requirement) == (9, required)
+    assert (other.key, other.permission, other.tags) == ("cake", "a.b", {"sweet"})
+    assert other.function is cake
+    assert isinstance(other, Recipe)
+    # The one it was made of stays as it is.
+    assert (recipe.definition.title, recipe.timeout) == ("Cake", 5)
+
+
+def test_permission_is_needed_if_code_or_a_row_says_so() -> None:
+    recipe = make(cake)
+    recipe.definition = Prompt(name="cake")
+
+    assert not recipe.needs_permission
+    assert make(cake, permission="a.b").needs_permission
+    assert recipe.adapt(requirement=Requirement(staff_only=True)).needs_permission

@@ -203,15 +203,21 @@ def test_capabilities_are_those_of_what_is_registered(
 # Who sees it
 
 
-def test_permissions_are_needed_if_any_primitive_has_one() -> None:
+def test_permission_is_needed_for_what_has_one() -> None:
     registry = Registry()
     registry.tool(one)
-
-    assert not registry.needs_permissions
-
     registry.prompt(permission="a.b")(one)
 
-    assert registry.needs_permissions
+    assert [p.needs_permission for p in registry.primitives] == [False, True]
+
+
+def test_others_may_be_offered_than_are_registered() -> None:
+    registry = Registry()
+    registry.tool(one)
+    tool, identity = Tool(two), Identity(AnonymousUser())
+    catalogue = registry.catalogue_for(identity, page_size=10, primitives=[tool])
+
+    assert catalogue.tools == {"two": tool}
 
 
 def test_everybody_sees_what_has_no_permission() -> None:
@@ -278,7 +284,6 @@ def test_registry_may_change_in_a_thread_while_others_look() -> None:
     try:
         for _ in range(200):
             assert len(see(registry, Clerk("a.b")).tools) in (200, 201)
-            assert registry.needs_permissions
             assert registry.capabilities.prompts is UNSET
     finally:
         done.set()
@@ -301,59 +306,6 @@ def office() -> Registry:
     return registry
 
 
-def revoke(user: User) -> None:
-    User.objects.get(pk=user.pk).user_permissions.clear()
-
-
-def deactivate(user: User) -> None:
-    User.objects.filter(pk=user.pk).update(is_active=False)
-
-
-def delete(user: User) -> None:
-    User.objects.filter(pk=user.pk).delete()
-
-
-@pytest.mark.parametrize("change", [revoke, deactivate, delete])
-def test_permissions_are_looked_up_again_if_told_so(
-    clerk: User, office: Registry, change: Callable[[User], None]
-) -> None:
-    assert see(office, clerk).tools
-
-    change(clerk)
-
-    # As Django does for as long as a user object lives.
-    assert see(office, clerk).tools
-    for _ in range(2):
-        assert not see(office, clerk, renew=True).tools
-
-
-def test_permission_that_was_given_meanwhile_counts(
-    clerk: User, office: Registry
-) -> None:
-    revoke(clerk)
-
-    assert not see(office, clerk).tools
-
-    clerk.user_permissions.add(Permission.objects.get(codename="view_user"))
-
-    assert see(office, clerk, renew=True).tools
-
-
-def test_user_is_not_looked_up_if_nothing_depends_on_it(
-    clerk: User, django_assert_num_queries: Any
-) -> None:
-    registry = Registry()
-    registry.tool(one)
-    with django_assert_num_queries(0):
-        assert see(registry, clerk, renew=True).tools
-        assert see(registry, AnonymousUser(), renew=True).tools
-
-
-@pytest.mark.parametrize("user", [AnonymousUser(), Clerk(), object()])
-def test_user_without_a_row_has_nothing_to_look_up(office: Registry, user: Any) -> None:
-    assert not see(office, user, renew=True).tools
-
-
 @both_eras
 async def test_right_that_was_taken_is_noticed_when_news_is_told(
     clerk: User, revision: str
@@ -374,7 +326,7 @@ async def test_right_that_was_taken_is_noticed_when_news_is_told(
 
         assert (await client.notification(method))["uri"] == "a://secret"
 
-        await User.objects.filter(pk=clerk.pk).aupdate(is_active=False)
+        await clerk.user_permissions.aclear()
         for uri in uris:
             publish(ResourceUpdated(uri))
 

@@ -1,10 +1,4 @@
-"""
-The traps that questions to the client hold, one test each, by their numbers.
-
-    121-128 input_required and its state     132-134 questions over the socket
-
-129 to 131 are of tasks. What is behind each is shown in tests/server/test_interaction.
-"""
+"""Traps 121 to 134: questions to the client in both eras, and tasks."""
 
 import asyncio
 from types import SimpleNamespace
@@ -19,6 +13,8 @@ from django.db import IntegrityError
 from mcp_channels import ClientRefused, Context, Sample, ToolError
 from mcp_channels.testing import MCPCommunicator
 from tests.sites import LEGACY, MODERN, Site, both_eras, refusal
+from tests.traps.tools import frame_of, text_of
+from tests.traps.wire import every
 
 FORMS: dict[str, Any] = {"elicitation": {}, "sampling": {}}
 INVALID_STATE = (-32602, "Invalid or expired requestState", None)
@@ -63,17 +59,14 @@ async def state_of(client: MCPCommunicator, **more: Any) -> str:
     return state
 
 
-def text_of(result: Any) -> str:
-    text: str = result["content"][0]["text"]
-    return text
-
-
 async def refused(asking: Any) -> tuple[int, str, Any]:
     error = await refusal(asking)
     return error.code, error.message, error.data
 
 
-async def test_trap_121_completion_and_lists_never_ask() -> None:
+async def test_trap_121_completion_and_lists_never_ask(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     site = Site()
 
     async def cities(value: str, context: Context) -> list[str]:
@@ -97,6 +90,8 @@ async def test_trap_121_completion_and_lists_never_ask() -> None:
 
         assert (await refused(client.complete(ref, "city", "P")))[0] == -32603
         assert (await refused(client.list_resources()))[0] == -32603
+    for method in ("completion/complete", "resources/list"):
+        assert f"{method} must not ask the client anything" in caplog.text
 
 
 async def test_trap_122_retry_with_the_same_id_is_served(site: Site) -> None:
@@ -248,6 +243,46 @@ async def test_trap_128_what_stands_behind_the_last_question_happens_once(
     assert len(runs) == 3
     names = [name async for name in Group.objects.values_list("name", flat=True)]
     assert names == ["run 3"]
+
+
+TASKS = "io.modelcontextprotocol/tasks"
+
+
+@every
+async def test_trap_129_params_that_want_a_task(site: Site, revision: str) -> None:
+    site.tool(name="ok")(lambda: "ok")
+    async with site.client(revision=revision) as client:
+        expected = await frame_of(client, "tools/call", name="ok")
+        for task in ({"ttl": 1_000}, {}, None, 5):
+            message = await frame_of(client, "tools/call", name="ok", task=task)
+
+            assert message["result"] == expected["result"]
+    assert text_of(message["result"]) == "ok"
+
+
+@every
+@pytest.mark.parametrize("declared", [{}, {"tasks": {}}, {"extensions": {TASKS: {}}}])
+async def test_trap_130_call_of_a_client_with_tasks_and_without(
+    site: Site, revision: str, declared: dict[str, Any]
+) -> None:
+    site.tool(name="ok")(lambda: "ok")
+    async with site.client(revision=revision, capabilities=declared) as client:
+        result = await client.call_tool("ok")
+
+    assert text_of(result) == "ok"
+    assert result.get("resultType", "complete") == "complete"
+
+
+@every
+@pytest.mark.parametrize("method", ["get", "result", "cancel", "update", "list"])
+async def test_tasks_are_not_offered(site: Site, revision: str, method: str) -> None:
+    """So there is no trap 131: an id of somebody else's task."""
+    async with site.client(
+        revision=revision, capabilities={"extensions": {TASKS: {}}}
+    ) as client:
+        error = await refusal(client.request(f"tasks/{method}", {"taskId": "x"}))
+
+    assert error.code == -32601
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
