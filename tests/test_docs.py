@@ -743,10 +743,6 @@ def test_transport_is_missing_and_short():
     assert len([line for line in block.text.splitlines() if line]) == 30
 
 
-def test_what_is_not_there_yet_is_not_there():
-    assert importlib.util.find_spec("mcp_channels.modeltools") is None
-
-
 async def test_bearer_token_is_refused():
     client = Site().client(headers=[(b"authorization", b"Bearer x")])
 
@@ -874,7 +870,7 @@ CLAIMS = {
     "| Limits": "test_limit_does_what_the_settings_page_says",
     "| Tasks |": DECIDED,
     "| Models as tools": MODELS,
-    "| Access tokens": "test_what_is_not_there_yet_is_not_there",
+    "| Access tokens": "test_bearer_token_is_refused",
     "[docs/protocol.md](docs/protocol.md) has": METHODS,
 }
 
