@@ -157,7 +157,7 @@ class Remark(models.Model):
         return self.text
 
 
-class PresentManager(models.Manager["Letter"]):
+class PresentManager(models.Manager[Any]):
     def get_queryset(self) -> Any:
         return super().get_queryset().filter(is_deleted=False)
 
@@ -180,6 +180,22 @@ class Letter(models.Model):
         self.is_deleted = True
         self.save()
         return 1, {}
+
+
+class Coupon(models.Model):
+    """Has a key that is chosen, and is marked, not deleted."""
+
+    code = models.CharField(max_length=10, primary_key=True)
+    percent = models.PositiveSmallIntegerField(default=5)
+    is_deleted = models.BooleanField(default=False, editable=False)
+
+    objects = PresentManager()
+
+    class Meta:
+        app_label = "shop"
+
+    def __str__(self) -> str:
+        return self.code
 
 
 class Book(Product):
