@@ -41,7 +41,7 @@ class Watch:
                 continue
             if child.field.many_to_many:
                 self._follow_links(child.field)
-            elif child.field.auto_created:
+            elif child.field.auto_created and not child.field.concrete:
                 self._follow(child.model, child.field.field)
 
     def _follow_links(self, field: Any) -> None:
