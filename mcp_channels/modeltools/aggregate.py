@@ -65,7 +65,7 @@ class Aggregates:
     def __init__(self, allowlist: Allowlist) -> None:
         self._measures: dict[str, Any] = {"count": Count("*")}
         self._groupings: dict[str, Any] = {}
-        self._places: dict[str, int] = {}  # of measures that are decimals
+        self._places: dict[str, int | None] = {}  # of measures that are decimals
         for name, exposed in allowlist.children.items():
             if isinstance(exposed, Related) and is_own_key(exposed):
                 self._groupings[name] = F(exposed.field.attname)
@@ -113,9 +113,11 @@ class Aggregates:
             else:
                 found = [queryset.aggregate(**wanted)]
         except (DataError, OperationalError) as exc:
-            if not _is_overflow(exc):
+            if not _is_out_of_range(exc):
                 raise
-            raise ToolError("A sum is too large for the database.") from None
+            raise ToolError(
+                "The database cannot compute it: a sum, or a date, is out of its range."
+            ) from None
         return Groups(
             [
                 Group(
@@ -131,19 +133,18 @@ class Aggregates:
         )
 
     def _round(self, name: str, value: Any) -> Any:
-        if not isinstance(value, Decimal) or name not in self._places:
+        places = self._places.get(name)
+        if places is None or value is None:
             return value
         # SQLite computes with floats.
-        exponent = Decimal(1).scaleb(-self._places[name])
-        return value.quantize(exponent, context=_PRECISE)
+        return value.quantize(Decimal(1).scaleb(-places), context=_PRECISE)
 
     def _add(self, column: Column, kind: Any) -> None:
         name = column.name
         if kind is Decimal:
             field = getattr(column.field, "output_field", column.field)
-            if field.decimal_places is not None:
-                for measure in ("min", "max", "sum"):
-                    self._places[f"{name}{LOOKUP_SEP}{measure}"] = field.decimal_places
+            for measure in ("min", "max", "sum"):
+                self._places[f"{name}{LOOKUP_SEP}{measure}"] = field.decimal_places
         if kind in (*ORDERED, bool):
             self._groupings[name] = F(name)
             self._measures[f"{name}{LOOKUP_SEP}count_distinct"] = Count(
@@ -162,6 +163,6 @@ class Aggregates:
                     self._groupings[f"{name}{LOOKUP_SEP}{part}"] = truncate(name)
 
 
-def _is_overflow(exc: DataError | OperationalError) -> bool:
+def _is_out_of_range(exc: DataError | OperationalError) -> bool:
     code = getattr(exc.__cause__, "sqlite_errorcode", None)
     return isinstance(exc, DataError) or code == sqlite3.SQLITE_ERROR

@@ -195,25 +195,26 @@ class Allowlist:
         return found
 
     def _add(self, path: str, owner: object) -> None:
-        model, children, done = self.model, self.children, ""
-        names = path.split(LOOKUP_SEP)
-        for index, name in enumerate(names):
-            done = f"{done}{LOOKUP_SEP}{name}" if done else name
-            if index > 0 and name in _ALWAYS:
+        model: type[models.Model] | None = self.model
+        children, done = self.children, ""
+        for name in path.split(LOOKUP_SEP):
+            if model is None:
+                raise Unshowable(f"{done!r} is no relation, so nothing is behind it.")
+            if done and name in _ALWAYS:
                 raise Unshowable(
                     "of a related row the key is always shown, and as its label what "
                     "str() makes of it. Leave it out, or give the model a property of "
                     "another name."
                 )
+            # Methods of the tools are about their own rows alone.
+            owner = None if done else owner
+            done = f"{done}{LOOKUP_SEP}{name}" if done else name
             exposed = children.get(name)
             if exposed is None:
-                exposed = _expose(model, name, done, owner if index == 0 else None)
-                children[name] = exposed
-            if index == len(names) - 1:
-                return
-            if not isinstance(exposed, Related):
-                raise Unshowable(f"{done!r} is no relation, so nothing is behind it.")
-            model, children = exposed.model, exposed.children
+                exposed = children[name] = _expose(model, name, done, owner)
+            model, children = None, {}
+            if isinstance(exposed, Related):
+                model, children = exposed.model, exposed.children
 
 
 def _walk(children: Mapping[str, Exposed]) -> Iterator[Exposed]:

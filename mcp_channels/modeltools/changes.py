@@ -41,7 +41,7 @@ class Watch:
                 continue
             if child.field.many_to_many:
                 self._follow_links(child.field)
-            elif child.field.auto_created:
+            elif child.field.auto_created and not child.field.concrete:
                 self._follow(child.model, child.field.field)
 
     def _follow_links(self, field: Any) -> None:
@@ -69,7 +69,8 @@ class Watch:
     ) -> None:
         """Tell of the rows with which `instance` is shown."""
         for forward in self._owners[sender]:
-            key = getattr(instance, forward.attname)
+            # None of what is but the part of it that is in the table of a parent.
+            key = getattr(instance, forward.attname, None)
             if key is not None and not forward.target_field.primary_key:
                 key = getattr(instance, forward.name).pk
             self._publish([key], using)

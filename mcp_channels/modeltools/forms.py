@@ -7,7 +7,6 @@ from the row first, and what is not given stays as it is, unchecked.
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, time
 from mimetypes import guess_type
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -22,19 +21,19 @@ from django.core.exceptions import (
 )
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import models, router
+from django.db.models import QuerySet
 from django.forms.models import modelform_factory
 from django.utils.text import get_valid_filename
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mcp_channels.modeltools.allowlist import Column, Related
 from mcp_channels.modeltools.keys import key_annotation_of, show_key
-from mcp_channels.modeltools.reach import reach
+from mcp_channels.modeltools.reach import Sight, reach
 from mcp_channels.modeltools.values import (
     Range,
-    Unshowable,
     Upload,
     describe,
-    to_moment,
+    to_database,
     write_annotation_of,
 )
 from mcp_channels.server.permissions import Asker
@@ -235,18 +234,24 @@ class RowForm:
         if isinstance(value, Upload):
             return self._to_file(value)
         if value is None and isinstance(child.field, models.FileField):
+            if field.required:
+                # A form would keep it, and say nothing.
+                raise ToolError("a file is needed.")
             return False  # how a form is told to take the file away
         if value is None and not child.field.null and _is_json(field):
             raise ToolError("null is not possible.")
-        if isinstance(value, datetime):
-            value = _to_moment(value)
-        if isinstance(value, time) and value.tzinfo is not None:
-            raise ToolError("a time of day has no offset.")
         if isinstance(value, Range):
+            if value.bounds == "empty" or value.lower is value.upper is None:
+                # A form takes these for no value at all.
+                raise ToolError("a range has a lower or an upper bound, or both.")
+            field.range_kwargs = {"bounds": value.bounds}
             return [value.lower, value.upper]
+        if _is_json(field):
+            return json.dumps(value)
+        value = to_database(value)
         if isinstance(field, forms.MultiValueField):
             return field.widget.decompress(value)
-        return json.dumps(value) if _is_json(field) else value
+        return value
 
     def _to_file(self, upload: Upload) -> SimpleUploadedFile:
         name, most = upload.filename, self._tools.max_upload_bytes
@@ -278,12 +283,9 @@ class RowForm:
         if form.is_new:
             return keys
         linked = getattr(form.instance, related.name).using(database)
-        rows = self._rows(context, related).using(database)
-        seen = [
-            row.pk
-            for row in linked.filter(pk__in=rows.order_by().values("pk"))
-            if self._sees(context, row)
-        ]
+        rows, sees = self._sight(context, related, database)
+        among = linked.filter(pk__in=rows.order_by().values("pk"))
+        seen = [row.pk for row in among if sees(row)]
         if len(seen) > _MOST_KEYS:
             # Only the first of them are shown, so that nobody can name them all.
             raise ToolError(f"there are more than {_MOST_KEYS} of them.")
@@ -298,42 +300,31 @@ class RowForm:
     ) -> list[Any]:
         """Return the rows that keys or natural keys lead to. Raise ToolError when one
         does not exist for whoever asks."""
-        keys = [
-            _natural_key(related.model, value, database)
-            if isinstance(value, list)
-            else value
-            for value in values
-        ]
-        rows = self._rows(context, related).using(database)
+        keys = [_to_key(related.model, value, database) for value in values]
+        rows, sees = self._sight(context, related, database)
         by_key = {row.pk: row for row in rows.filter(pk__in=keys)}
         for key, value in zip(keys, values, strict=True):
             # Hidden and missing look the same.
-            if key not in by_key or not self._sees(context, by_key[key]):
+            if key not in by_key or not sees(by_key[key]):
                 noun = related.model._meta.verbose_name
                 raise ToolError(f"there is no {noun} {show_key(value)}.")
         return [by_key[key] for key in keys]
 
-    def _rows(self, context: Asker, related: Related) -> Any:
+    def _sight(
+        self, context: Asker, related: Related, database: str
+    ) -> tuple[QuerySet[Any], Sight]:
+        """Return the rows in reach, and what tells whether one of them is seen."""
         seen = reach(self._exposure.registered, related.model, context)
-        rows: Any = related.model._default_manager.all()
-        if not seen.can_view:
-            return rows.none()
-        return rows if seen.rows is None else seen.rows
-
-    def _sees(self, context: Asker, row: Any) -> bool:
-        exposure = self._exposure.registered.get(type(row))
-        return exposure is None or exposure.tools.has_view_permission(context, row)
+        rows = related.model._default_manager.all() if seen.rows is None else seen.rows
+        rows = rows.using(database) if seen.can_view else rows.none()
+        return rows, seen.sees or _sees_any
 
     def _type(self, name: str, declared: Any, *, is_new: bool) -> type[Struct]:
         members: list[Any] = []
         for child in self._writable:
             if not is_new and _is_in_key(child.field):
                 continue  # a row with another key is another row
-            try:
-                annotation = self._annotation(child)
-            except Unshowable as exc:
-                self.problems.append(f"{child.name!r}: {exc}")
-                continue
+            annotation = self._annotation(child)
             said = {"title": child.title, "description": describe(child.field)}
             meta: Any = {key: text for key, text in said.items() if text}
             is_required = (
@@ -388,30 +379,28 @@ def _has_db_default(field: Any) -> bool:
     return getattr(field, "db_default", models.NOT_PROVIDED) is not models.NOT_PROVIDED
 
 
-def _to_moment(value: datetime) -> datetime:
-    value = to_moment(value)
-    try:
-        # As a database will: the first and the last days are not everywhere.
-        value.astimezone(UTC)
-    except OverflowError:
-        raise ToolError("there is no such moment.") from None
-    return value
+def _sees_any(row: Any) -> bool:
+    return True
 
 
-def _natural_key(model: Any, values: list[Any], database: str) -> Any:
-    """Return the key of the row with a natural key; None if there is none."""
-    manager = model._default_manager.db_manager(database)
+def _to_key(model: Any, value: Any, database: str) -> Any:
+    """Return the key that a key or a natural key stands for; None if that is none."""
     try:
-        return manager.get_by_natural_key(*values).pk
+        value = to_database(value)
+        if isinstance(value, list):
+            manager = model._default_manager.db_manager(database)
+            return manager.get_by_natural_key(*value).pk
     except (
-        ObjectDoesNotExist,
         MultipleObjectsReturned,
+        ObjectDoesNotExist,
         OverflowError,
+        ToolError,
         TypeError,
         ValidationError,
         ValueError,
     ):
         return None
+    return value
 
 
 def _messages_with_names(model: Any) -> list[str]:

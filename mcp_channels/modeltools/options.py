@@ -117,7 +117,8 @@ class ModelTools:
         # Also of fields that the form does not have.
         obj.validate_unique()
         obj.validate_constraints()
-        obj.save()
+        # A key that was chosen may be that of a row which nobody sees.
+        obj.save(force_insert=not change)
 
     def delete_model(self, context: Asker, obj: Any) -> None:
         """Delete a row."""

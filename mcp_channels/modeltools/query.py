@@ -31,8 +31,8 @@ from mcp_channels.server.tools import ToolError
 __all__ = ["Ordering", "Pages", "Term"]
 
 _MOST_TERMS: Final = 5
-# Of a text without a limit, what it is ordered by: a cursor holds it.
-_LONGEST_TEXT: Final = 200
+# Characters that a text is ordered by, where it may have more: a cursor holds them.
+_LONGEST_TEXT: Final = 500
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,11 @@ class Ordering:
 
         Raise ToolError for what leads through rows that `asker` may not see.
         """
+        names = [*(asked or self.default), "pk"]
+        paths = [name.removeprefix("-") for name in names]
         terms: dict[str, Term] = {}
-        for name in [*(asked or self.default), "pk"]:
-            path = name.removeprefix("-")
+        # No two rows have the same key, so nothing counts after it.
+        for name, path in zip(names[: paths.index("pk") + 1], paths, strict=False):
             if path in terms:
                 continue
             try:
@@ -174,8 +176,6 @@ class Ordering:
                     raise ToolError(f"ordering: {exc.message}") from None
                 continue
             terms[path] = self._term(path, name.startswith("-"), seen)
-            if path == "pk":
-                break  # no two rows have the same one
         return list(terms.values())
 
     def _term(self, path: str, is_descending: bool, seen: Q) -> Term:

@@ -1,5 +1,6 @@
 """The operations that read: list, get, aggregate."""
 
+from itertools import accumulate
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -105,16 +106,14 @@ def _cut(rows: list[Any], most: int) -> tuple[list[Any], bool]:
     out."""
     if len(encode_value([row for _, row in rows])) <= most:
         return rows, False
-    size = 0
-    for index, (_, row) in enumerate(rows):
-        size += len(encode_value(row)) + 1
-        if size > most:
-            if index == 0:
-                raise ToolError(
-                    f"A row has more than {most} bytes. Ask for less of it with fields."
-                )
-            return rows[:index], True
-    return rows, False
+    # Of the list, with so many rows in it.
+    sizes = accumulate((len(encode_value(row)) + 1 for _, row in rows), initial=1)
+    count = sum(size <= most for size in sizes) - 1
+    if count < 1:
+        raise ToolError(
+            f"A row has more than {most} bytes. Ask for less of it with fields."
+        )
+    return rows[:count], True
 
 
 def make_get(exposure: Exposure) -> Operation:

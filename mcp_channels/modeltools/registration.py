@@ -87,7 +87,7 @@ def _expose(registry: Registry, model: Any, tools: ModelTools) -> None:
     for kind in tools.operations:
         operation = exposure.operations[kind] = _MAKERS[kind](exposure)
         if not tools.generic:
-            registry.add(operation.make_tool())
+            _add(registry, operation)
         elif f"models.{operation.kind}" not in registry.tools:
             registry.add(make_generic_tool(operation.kind, exposures))
     for action in make_actions(exposure):
@@ -97,3 +97,14 @@ def _expose(registry: Registry, model: Any, tools: ModelTools) -> None:
         exposure.watch = Watch(exposure)
     if DESCRIBE not in registry.tools:
         registry.add(make_describe_tool(exposures))
+
+
+def _add(registry: Registry, operation: Operation) -> None:
+    try:
+        registry.add(operation.make_tool())
+    except AlreadyRegistered as exc:
+        label = operation.exposure.model._meta.label
+        raise AlreadyRegistered(
+            f"{label}: there is a tool {operation.name!r} already. Set name and "
+            f"name_plural of its ModelTools."
+        ) from exc

@@ -89,7 +89,7 @@ class Search:
     @property
     def paths(self) -> list[str]:
         """The columns that are searched."""
-        return [place.column.path for place in self._places]
+        return list(dict.fromkeys(place.column.path for place in self._places))
 
     def apply(
         self,

@@ -4,8 +4,8 @@ The value of one model field as JSON: which type it has, the way out, and the wa
 Decimals stay exact, as text; moments carry their offset; bytes are base64.
 """
 
+import inspect
 import json
-import math
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -115,7 +115,7 @@ def annotation_of(field: Any) -> Any:
     Raise Unshowable when it has no JSON form.
     """
     annotation = _annotation_of(field)
-    # A float may be NaN, which JSON does not have, and a file field may have no file.
+    # NaN is null in JSON, and a file field may have no file.
     can_be_none = field.null or annotation is float or annotation is File
     return annotation | None if can_be_none and annotation is not Any else annotation
 
@@ -139,12 +139,13 @@ def converter_of(field: Any) -> Callable[[Any], Any] | None:
 
     None where the value already is of its annotation.
     """
-    if isinstance(field, models.GeneratedField):
-        return converter_of(field.output_field)
     if isinstance(field, models.FileField):
         return _to_file
-    if isinstance(field, models.FloatField):
-        return _to_number
+    if _wraps_values(field):
+        convert: Callable[[Any], Any] = field.get_prep_value
+        return convert
+    if isinstance(field, models.GeneratedField):
+        field = field.output_field
     if isinstance(field, models.BinaryField):
         return _to_bytes
     if isinstance(field, models.JSONField):
@@ -252,7 +253,7 @@ def _annotation_of(field: Any) -> Any:
     if isinstance(field, models.CompositePrimaryKey):
         kinds = tuple(_annotation_of(part) for part in field.fields)
         return tuple[kinds]  # type: ignore[valid-type]
-    if isinstance(field, models.ForeignKey | models.OneToOneField):
+    if isinstance(field, models.ForeignKey):
         return _annotation_of(field.target_field)
     special = _postgres_annotation(field)
     if special is not None:
@@ -279,6 +280,13 @@ def _makes_values(field: Any) -> bool:
         "from_db_value" in vars(base) and not base.__module__.startswith("django.")
         for base in type(field).__mro__
     )
+
+
+def _wraps_values(field: Any) -> bool:
+    """Tell whether something that is not Django's stands between a row and a value of
+    `field`, as where a number of a telephone is an object."""
+    attribute = inspect.getattr_static(field.model, field.attname)
+    return not type(attribute).__module__.startswith("django.")
 
 
 def _constrained(field: Any) -> Any:
@@ -364,10 +372,6 @@ def _to_file(value: Any) -> File | None:
     except (NotImplementedError, ValueError):
         url = None
     return File(value.name, url)
-
-
-def _to_number(value: float | None) -> float | None:
-    return value if value is None or math.isfinite(value) else None
 
 
 def _to_bytes(value: Any) -> bytes | None:

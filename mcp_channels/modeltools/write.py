@@ -193,23 +193,21 @@ class Transaction:
 
     def _delete(self, instance: Any, key: Any) -> None:
         is_refused = not self._may_delete_with(instance)
-        refusal = (
-            f"{self._name_of(instance)} cannot be deleted: rows belong to it that you "
-            f"may not delete."
-        )
+        name = self._name_of(instance)
+        refusal = f"{name} cannot be deleted: you may not delete what belongs to it."
         is_plain = (
             type(instance).delete is models.Model.delete
             and type(self._tools).delete_model is ModelTools.delete_model
         )
         if is_refused and is_plain:
             raise ToolError(refusal)
-        try:
-            with self._refusing("pk"):
+        with self._refusing("pk"):
+            try:
                 self._tools.delete_model(self._context, instance)
-        except (ProtectedError, RestrictedError):
-            raise ToolError(
-                f"{self._name_of(instance)} cannot be deleted: other rows need it."
-            ) from None
+            except (ProtectedError, RestrictedError):
+                raise ToolError(
+                    f"{name} cannot be deleted: other rows need it."
+                ) from None
         rows = self._tools.model._base_manager.using(self.database)
         if is_refused and not rows.filter(pk=key).exists():
             # It was not only marked as deleted.
@@ -247,14 +245,16 @@ class Transaction:
         """Let what a site or a database refuses be a ToolError."""
         try:
             yield
+        except IntegrityError:
+            raise ToolError(f"{label}: {_refused_by_database()}") from None
         except (DataError, OverflowError):
             raise ToolError(
                 f"{label}: A value does not fit into the database."
             ) from None
         except ValidationError as exc:
-            errors: Any = {NON_FIELD_ERRORS: exc.error_list}
-            if hasattr(exc, "error_dict"):
-                errors = exc.error_dict
+            errors: Any = getattr(exc, "error_dict", None)
+            if errors is None:
+                errors = {NON_FIELD_ERRORS: exc.error_list}
             raise ToolError(self._form.sentences(errors, label)) from None
 
     def _name_of(self, instance: Any) -> str:
@@ -320,16 +320,22 @@ def writing(database: str) -> Iterator[None]:
         with transaction.atomic(using=database):
             yield
     except IntegrityError:
-        # Its text names columns, and shows other people's values.
-        logger.warning("The database refused a write", exc_info=True)
-        raise ToolError(
-            "It does not go together with other rows: something that must be unique "
-            "is taken, or something that it refers to is gone."
-        ) from None
+        # What is checked at the end of a transaction.
+        raise ToolError(_refused_by_database()) from None
     except OperationalError as exc:
         if not _is_conflict(exc):
             raise
         raise ToolError("Somebody else is changing the same rows. Try again.") from None
+
+
+def _refused_by_database() -> str:
+    """Say that something is wrong with the rows, and tell the site's developer what."""
+    # Its own text names columns, and shows other people's values.
+    logger.warning("The database refused a write", exc_info=True)
+    return (
+        "It does not go together with other rows: something that must be unique is "
+        "taken, or something that it refers to is gone."
+    )
 
 
 def _is_conflict(exc: OperationalError) -> bool:

@@ -5,10 +5,11 @@ from typing import Any
 
 import msgspec
 from django.contrib.auth.models import AnonymousUser
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from mcp_channels import ModelTools, ToolError, register
 from mcp_channels.modeltools.exposure import Exposure
+from mcp_channels.protocol.projection import RootValue
 from mcp_channels.server.permissions import Identity
 from mcp_channels.server.registry import Registry
 from mcp_channels.server.schemas import ArgumentsError, encode_value
@@ -68,11 +69,16 @@ class Counter:
         return self.registry.catalogue_for(identity, page_size=1000).tools
 
     def call(self, name: str, /, **arguments: Any) -> Any:
-        """Return the structured content of a result."""
+        """Return the structured content of a result, None if there is none."""
         tool = self.tools[name]
         keywords = tool._arguments.decode(Raw(msgspec.json.encode(arguments)))
         result = tool._returned.to_result(tool.function(self.context, **keywords))
-        return msgspec.json.decode(encode_value(result.structured_content))
+        value = result.structured_content
+        if value is UNSET:
+            return None
+        # As newer clients see what is no object.
+        raw = value.value if isinstance(value, RootValue) else value
+        return msgspec.json.decode(encode_value(raw))
 
     def refusal(self, name: str, /, **arguments: Any) -> str:
         """Return what the model is told that cannot have what it wants."""

@@ -10,6 +10,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F
+from django.db.models.functions import Upper
 
 
 class CategoryManager(models.Manager["Category"]):
@@ -157,7 +158,7 @@ class Remark(models.Model):
         return self.text
 
 
-class PresentManager(models.Manager["Letter"]):
+class PresentManager(models.Manager[Any]):
     def get_queryset(self) -> Any:
         return super().get_queryset().filter(is_deleted=False)
 
@@ -180,6 +181,22 @@ class Letter(models.Model):
         self.is_deleted = True
         self.save()
         return 1, {}
+
+
+class Coupon(models.Model):
+    """Has a key that is chosen, and is marked, not deleted."""
+
+    code = models.CharField(max_length=10, primary_key=True)
+    percent = models.PositiveSmallIntegerField(default=5)
+    is_deleted = models.BooleanField(default=False, editable=False)
+
+    objects = PresentManager()
+
+    class Meta:
+        app_label = "shop"
+
+    def __str__(self) -> str:
+        return self.code
 
 
 class Book(Product):
@@ -300,3 +317,40 @@ class Invoice(models.Model):
 
     def __str__(self) -> str:
         return f"Invoice {self.pk}"
+
+
+class Sample(models.Model):
+    """Has a field of every kind."""
+
+    class Size(models.IntegerChoices):
+        SMALL = 1, "Small"
+        LARGE = 2, "Large"
+
+    key = models.UUIDField(default=uuid.uuid4)
+    text = models.TextField(blank=True)
+    slug = models.SlugField(blank=True)
+    email = models.EmailField(blank=True)
+    url = models.URLField(blank=True)
+    address = models.GenericIPAddressField(null=True, blank=True)
+    path = models.FilePathField(path="/", blank=True)
+    flag = models.BooleanField(null=True, blank=True)
+    size = models.SmallIntegerField(choices=Size, null=True, blank=True)
+    big = models.BigIntegerField(null=True, blank=True)
+    ratio = models.FloatField(null=True, blank=True)
+    amount = models.DecimalField(max_digits=20, decimal_places=6, null=True, blank=True)
+    day = models.DateField(null=True, blank=True)
+    moment = models.DateTimeField(null=True, blank=True)
+    clock = models.TimeField(null=True, blank=True)
+    span = models.DurationField(null=True, blank=True)
+    data = models.JSONField(null=True, blank=True)
+    blob = models.BinaryField(null=True, blank=True)
+    document = models.FileField(upload_to="samples", blank=True)
+    shouted = models.GeneratedField(
+        expression=Upper("text"), output_field=models.TextField(), db_persist=True
+    )
+
+    class Meta:
+        app_label = "shop"
+
+    def __str__(self) -> str:
+        return f"Sample {self.pk}"
