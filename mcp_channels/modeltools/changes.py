@@ -107,8 +107,8 @@ def rows_changed(rows: Iterable[models.Model]) -> None:
     """
     Tell those who watch any of `rows`, or a row that shows one, that it was changed.
 
-    Call it in the transaction that changed them, or after it. A queryset is evaluated,
-    unless it was.
+    Call it in the transaction that changed them, or after it. A queryset is evaluated:
+    where it does not find them any more, take a list of them before.
     """
     for row in rows:
         using = router.db_for_write(type(row), instance=row)

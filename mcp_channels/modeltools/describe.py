@@ -47,13 +47,13 @@ class OperationDescription(Struct, frozen=True):
     arguments: dict[str, Any] | UnsetType = UNSET
 
 
-class ModelDescription(Struct, frozen=True):
+class ModelDescription(Struct, frozen=True, kw_only=True):
     """One model, as far as it can be seen."""
 
     model: str
     title: str
     description: str
-    uri_template: str | UnsetType  # of its rows as resources
+    uri_template: str | UnsetType = UNSET  # of its rows as resources
     fields: list[FieldDescription]
     filters: list[str]
     search_fields: list[str]

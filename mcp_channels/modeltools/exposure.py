@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
@@ -14,13 +13,12 @@ from django.db.models import QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.utils.text import camel_case_to_spaces, slugify
 from django.utils.translation import override
-from msgspec import json
 
 from mcp_channels.modeltools.aggregate import Aggregates, Groups
 from mcp_channels.modeltools.allowlist import Allowlist
 from mcp_channels.modeltools.filters import Filters
 from mcp_channels.modeltools.forms import RowForm
-from mcp_channels.modeltools.keys import show_key
+from mcp_channels.modeltools.keys import row_uri, show_key
 from mcp_channels.modeltools.options import ModelTools, mistakes
 from mcp_channels.modeltools.query import Ordering, Pages
 from mcp_channels.modeltools.reach import has_scope, once, only_seen, plain, sight
@@ -34,7 +32,7 @@ from mcp_channels.server.tools import ToolError
 if TYPE_CHECKING:
     from mcp_channels.modeltools.operations import Operation
 
-__all__ = ["OPERATIONS", "Exposure", "looks_secret", "row_uri"]
+__all__ = ["OPERATIONS", "Exposure", "looks_secret"]
 
 # What each operation needs Django's permission for.
 OPERATIONS: Final = {
@@ -61,13 +59,6 @@ _SECRET: Final = re.compile(
 def looks_secret(name: str) -> bool:
     """Tell whether a field of this name is likely to hold a secret."""
     return _SECRET.search(name) is not None
-
-
-def row_uri(label: str, key: Any) -> str:
-    """Return the URI of a row of the model `label`."""
-    # A key of several columns is written as JSON.
-    text = json.encode(key).decode() if isinstance(key, tuple | list) else str(key)
-    return f"django://{label}/{quote(text, safe='')}"
 
 
 class Exposure:

@@ -1,9 +1,10 @@
 """The key of a row: as an argument, and as text in a URI."""
 
 from typing import Annotated, Any, Final, get_args
+from urllib.parse import quote, unquote
 
 from django.core.exceptions import ValidationError
-from msgspec import DecodeError, Meta, json
+from msgspec import Meta, json
 
 from mcp_channels.modeltools.values import (
     LEAST_INTEGER,
@@ -17,6 +18,7 @@ __all__ = [
     "key_annotation_of",
     "key_from_text",
     "key_to_text",
+    "row_uri",
     "show_key",
 ]
 
@@ -32,28 +34,39 @@ def key_annotation_of(model: Any) -> Any:
     return _bounded(annotation_of(model._meta.pk))
 
 
+def row_uri(label: str, key: Any) -> str:
+    """Return the URI of a row of the model `label`, "app_label.model"."""
+    return f"django://{label}/{quote(key_to_text(key), safe='')}"
+
+
 def key_to_text(key: Any) -> str:
-    """Return a key as it is in a URI: one of several columns is written as JSON."""
-    return json.encode(key).decode() if isinstance(key, tuple | list) else str(key)
+    """
+    Return a key as the variable of a URI: one of several columns is written as JSON.
+
+    What could lead elsewhere in a URI, no template takes: that is encoded.
+    """
+    text = json.encode(key).decode() if isinstance(key, tuple | list) else str(key)
+    for character in "%/\\":
+        text = text.replace(character, f"%{ord(character):02X}")
+    return "%2E%2E" if text == ".." else text
 
 
 def key_from_text(model: Any, text: str) -> Any:
     """
-    Return the key that a URI names.
+    Return the key that the variable of a URI stands for.
 
     Raise NoSuchKey also for another spelling of one: whoever watched a row under it
     would hear nothing.
     """
     field = model._meta.pk
     try:
-        if not hasattr(field, "fields"):
-            key = to_python(field, text)
-        else:
-            values = json.decode(text)
-            if not isinstance(values, list) or len(values) != len(field.fields):
+        given: Any = unquote(text)
+        if hasattr(field, "fields"):
+            given = json.decode(given, type=list)
+            if len(given) != len(field.fields):
                 raise NoSuchKey
-            key = to_python(field, values)
-    except (DecodeError, OverflowError, TypeError, ValidationError, ValueError):
+        key = to_python(field, given)
+    except (OverflowError, TypeError, ValidationError, ValueError):
         raise NoSuchKey from None
     # No database has a text with the character NUL.
     if "\0" in text or key_to_text(key) != text:

@@ -138,10 +138,10 @@ def with_signature(
                     name,
                     inspect.Parameter.KEYWORD_ONLY,
                     annotation=annotation,
-                    # None is no default of theirs: it stands for what was left out.
+                    # UNSET has no JSON, and so is no default that anybody is told of.
                     default=inspect.Parameter.empty
                     if is_required
-                    else defaults.get(name),
+                    else defaults.get(name, UNSET),
                 )
                 for name, (annotation, is_required) in parameters.items()
             ),

@@ -10,6 +10,7 @@ from msgspec import UNSET, Raw
 from mcp_channels import ModelTools, ToolError, register
 from mcp_channels.modeltools.exposure import Exposure
 from mcp_channels.protocol.projection import RootValue
+from mcp_channels.protocol.types import CallToolResult
 from mcp_channels.server.permissions import Identity
 from mcp_channels.server.registry import Registry
 from mcp_channels.server.schemas import ArgumentsError, encode_value
@@ -68,12 +69,24 @@ class Counter:
         identity = Identity(self.user)
         return self.registry.catalogue_for(identity, page_size=1000).tools
 
-    def call(self, name: str, /, **arguments: Any) -> Any:
-        """Return the structured content of a result, None if there is none."""
+    def result(self, name: str, /, **arguments: Any) -> CallToolResult:
+        """Return the result of a tool. Raise what a Tool makes results of, too."""
         tool = self.tools[name]
         keywords = tool._arguments.decode(Raw(msgspec.json.encode(arguments)))
-        result = tool._returned.to_result(tool.function(self.context, **keywords))
-        value = result.structured_content
+        found: CallToolResult = tool._returned.to_result(
+            tool.function(self.context, **keywords)
+        )
+        return found
+
+    def text(self, name: str, /, **arguments: Any) -> str:
+        """Return the text of a result."""
+        (block,) = self.result(name, **arguments).content
+        text: str = block.text
+        return text
+
+    def call(self, name: str, /, **arguments: Any) -> Any:
+        """Return the structured content of a result, None if there is none."""
+        value = self.result(name, **arguments).structured_content
         if value is UNSET:
             return None
         # As newer clients see what is no object.
