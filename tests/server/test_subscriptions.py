@@ -744,6 +744,22 @@ async def test_full_outbox_is_tried_again() -> None:
     assert await session.told() == [UPDATED]
 
 
+async def test_nobody_is_told_of_anything_when_the_look_ended_the_connection() -> None:
+    session = Session()
+
+    async def revoke() -> None:
+        session.connection.close(1008, "Access was revoked")
+
+    session.refreshing = revoke
+    session.subscriptions.notify(PrimitivesChanged("tools"))
+    async with asyncio.timeout(5):
+        while session.connection.closing is None or session.tasks:
+            await asyncio.sleep(0)
+
+    assert session.drain() == []
+    assert session.subscriptions._timer is None
+
+
 async def test_what_nobody_wants_is_not_kept() -> None:
     session = Session()
     for number in range(1000):
