@@ -18,6 +18,7 @@ from mcp_channels.protocol.errors import InvalidParams
 from mcp_channels.protocol.types import Implementation, ListToolsResult
 from mcp_channels.server import dispatch
 from mcp_channels.server.access import Renewed
+from mcp_channels.server.audience import Audience
 from mcp_channels.server.concurrency import Workers, get_workers
 from mcp_channels.server.context import Context
 from mcp_channels.server.dispatch import Dispatcher
@@ -67,6 +68,8 @@ class Channel:
             registry.tool(**options)(function)
         identity = Identity(AnonymousUser())
         self.dispatcher = Dispatcher(
+            id="1",
+            audience=Audience(),
             description=ServerDescription(
                 Implementation("tests", "1"), registry.capabilities
             ),
