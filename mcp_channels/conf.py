@@ -61,6 +61,9 @@ class Settings:
     CALL_TIMEOUT: float | None = 60.0  # seconds for a call that has no own timeout
     INTERACTION_TIMEOUT: float | None = 600.0  # seconds for an answer of the client
     SYNC_THREADS: int = 32  # at most, for synchronous functions of one process
+    # Of CHANNEL_LAYERS: it takes events from one process to the others. None: nothing
+    # does.
+    CHANNEL_LAYER: str | None = "default"
 
 
 _AT_LEAST_ONE = (

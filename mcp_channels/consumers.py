@@ -31,18 +31,20 @@ from mcp_channels.auth import (
     choose_subprotocol,
     renew,
 )
-from mcp_channels.broadcast import join, leave
 from mcp_channels.conf import Settings, get_settings
 from mcp_channels.policy import Policy, current_policy, renew_policy
 from mcp_channels.protocol.connection import Limits
 from mcp_channels.protocol.description import ServerDescription
 from mcp_channels.protocol.types import Implementation
 from mcp_channels.server.access import Renewed
+from mcp_channels.server.audience import Audience
 from mcp_channels.server.catalogue import Catalogue
 from mcp_channels.server.concurrency import get_workers
 from mcp_channels.server.dispatch import Dispatcher
+from mcp_channels.server.events import AccessChanged
 from mcp_channels.server.permissions import EndpointPolicy, Identity
 from mcp_channels.server.registry import Registry, registry
+from mcp_channels.worker import get_worker
 
 __all__ = ["MCPConsumer"]
 
@@ -88,14 +90,16 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         finally:
             if self._idle_timer is not None:
                 self._idle_timer.cancel()
-            if self._joined is not None:
-                leave(self._joined)
-                await self._joined.shut()
+            if self._audience is not None:
+                await self._leave(self._audience)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._joined: Dispatcher | None = None  # also before the socket is accepted
+        self._worker = get_worker()
+        # Both also before the socket is accepted.
+        self._audience: Audience | None = None
+        self._joined: Dispatcher | None = None
         self._last_frame = monotonic()
 
     async def dispatch(self, message: Any) -> None:
@@ -105,6 +109,10 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
 
     async def websocket_connect(self, message: WebSocketConnectEvent) -> None:
         """Accept the socket, or refuse it with an HTTP status."""
+        # Before anything is looked up, so that nothing is missed that changes it.
+        audience = self._audience = self._worker.enter()
+        await self._worker.settle()
+        heard = audience.heard
         try:
             subprotocol = choose_subprotocol(self.scope.get("subprotocols", ()))
             identity, catalogue = await self._enter()
@@ -113,6 +121,8 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
             return
         settings = get_settings()
         dispatcher = Dispatcher(
+            id=self._worker.next_connection_id(),
+            audience=audience,
             description=_describe(
                 self.registry, self.registry.revision, settings, identity.endpoint
             ),
@@ -128,9 +138,11 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
             max_in_flight=settings.MAX_REQUESTS_IN_FLIGHT,
             max_subscriptions=settings.MAX_SUBSCRIPTIONS,
         )
-        # Before anything is waited for, so that no event is missed.
-        join(dispatcher)
+        audience.add(dispatcher)
         self._joined = dispatcher
+        if audience.heard != heard:
+            # It may have been looked up before that happened.
+            dispatcher.notify(AccessChanged("everybody"))
         self._max_bytes = settings.MAX_FRAME_BYTES
         await self.accept(subprotocol)
         self.dispatcher = dispatcher
@@ -208,6 +220,12 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
             page_size=identity.endpoint.page_size or get_settings().PAGE_SIZE,
             primitives=policy.offer(self.registry),
         )
+
+    async def _leave(self, audience: Audience) -> None:
+        if self._joined is not None:
+            audience.discard(self._joined)
+            await self._joined.shut()
+        self._worker.leave(audience)
 
     async def close(
         self, code: int | bool | None = None, reason: str | None = None

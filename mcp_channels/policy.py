@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from django.db import DatabaseError, connections
 
@@ -33,6 +33,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger("mcp_channels")
+
+# What Django has for a site without DATABASES.
+_NO_DATABASE: Final = "django.db.backends.dummy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +149,9 @@ def compile_policy() -> Policy:
     """Return what the rows say. Raise DatabaseError when it cannot be known."""
     from mcp_channels.models import Endpoint, PrimitiveSetting
 
+    if connections[Endpoint.objects.db].settings_dict["ENGINE"] == _NO_DATABASE:
+        # Where no database is, no row can say anything: the settings hold.
+        return Policy()
     try:
         primitives = list(PrimitiveSetting.objects.values())
         endpoints = list(Endpoint.objects.values())

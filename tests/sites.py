@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from mcp_channels.broadcast import _dispatchers
 from mcp_channels.consumers import MCPConsumer
 from mcp_channels.server.registry import Registry
 from mcp_channels.testing import MCPCommunicator, RequestFailed
+from mcp_channels.worker import get_worker
 
 __all__ = [
     "LEGACY",
@@ -63,11 +63,10 @@ async def settled() -> None:
     """Wait until everything that was published so far is told to whom it concerns."""
     async with asyncio.timeout(5):
         await asyncio.sleep(0)  # publish() left it to the loop
-        while any(
-            dispatcher.subscriptions._pending
-            or dispatcher.subscriptions._timer is not None
-            or dispatcher._chores
-            for dispatcher in _dispatchers[asyncio.get_running_loop()]
+        (audience,) = get_worker().audiences
+        while not audience.is_quiet or any(
+            session.subscriptions._pending or session.subscriptions._is_looking
+            for session in audience.sessions.values()
         ):
             await asyncio.sleep(0)
 

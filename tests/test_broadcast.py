@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -14,26 +14,30 @@ from django.db import transaction
 from django.db.utils import ConnectionDoesNotExist
 
 from mcp_channels import PrimitivesChanged, ResourceUpdated, publish
-from mcp_channels.broadcast import _dispatchers, join, leave
+from mcp_channels.server.audience import Audience
+from mcp_channels.worker import get_worker
 from tests.sites import LEGACY, MODERN, Site, both_eras
 
 A = "shop://a"
 UPDATED = "notifications/resources/updated"
 EVENT = ResourceUpdated(A)
+WATCHED = [A, *(f"shop://{number}" for number in range(100))]
 
 
 class Listener:
-    """A dispatcher that notes what it hears, and in which thread."""
+    """A connection that notes what it hears."""
 
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
+    id = "1"
+
+    def __init__(self, audience: Audience) -> None:
+        self.subscriptions = self
         self.heard: list[Any] = []
-        self.threads = set[int]()
         self.told = asyncio.Event()
+        audience.add(self)  # type: ignore[arg-type]
+        audience.watch(self, [*WATCHED, "shop://inside", "shop://never"])  # type: ignore[arg-type]
 
     def notify(self, event: Any) -> None:
         self.heard.append(event)
-        self.threads.add(threading.get_ident())
         self.told.set()
 
     async def next(self) -> Any:
@@ -46,19 +50,18 @@ class Listener:
 
 @pytest.fixture(autouse=True)
 def _nobody_is_left() -> Iterator[None]:
-    assert not _dispatchers
+    assert not get_worker().audiences
 
     yield
 
-    assert not _dispatchers
+    assert not get_worker().audiences
 
 
 @pytest.fixture
-async def listener() -> Any:
-    listener: Any = Listener()
-    join(listener)
-    yield listener
-    leave(listener)
+async def listener() -> AsyncIterator[Listener]:
+    audience = get_worker().enter()
+    yield Listener(audience)
+    get_worker().leave(audience)
 
 
 async def test_publish_comes_back_before_anybody_is_told(listener: Listener) -> None:
@@ -74,113 +77,27 @@ def in_a_thread(publish_it: Callable[[], None]) -> None:
     thread.join()
 
 
-async def test_listeners_are_told_in_their_own_thread(listener: Listener) -> None:
-    in_a_thread(lambda: publish(EVENT))
-
-    assert listener.heard == []
-    assert await listener.next() == [EVENT]
-    assert listener.threads == {threading.get_ident()}
-
-
 async def test_publish_never_waits_for_a_busy_loop(listener: Listener) -> None:
     # The loop stands still for as long as these threads run, all of them.
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(publish, [EVENT] * 1000))
 
-    await listener.next()
-    await asyncio.sleep(0)
-
-    assert listener.heard == [EVENT] * 1000
+    assert await listener.next() == [EVENT]
 
 
 async def test_events_keep_their_order(listener: Listener) -> None:
-    events = [ResourceUpdated(f"shop://{number}") for number in range(100)]
+    events = list(map(ResourceUpdated, WATCHED))
     for event in events:
         publish(event)
-    while len(listener.heard) < 100:
+    while len(listener.heard) < len(WATCHED):
         await listener.next()
 
     assert listener.heard == events
 
 
-async def test_everybody_is_told(listener: Listener) -> None:
-    others: Any = [Listener() for _ in range(5)]
-    for other in others:
-        join(other)
-        join(other)  # twice is once
-    publish(EVENT)
-    for other in [*others, listener]:
-        assert await other.next() == [EVENT]
-
-    for other in others:
-        leave(other)
-
-
-async def test_who_has_left_is_told_nothing(listener: Listener) -> None:
-    other: Any = Listener()
-    join(other)
-    publish(EVENT)
-    leave(other)  # before it could be told
-    leave(other)  # more than once
-
-    assert await listener.next() == [EVENT]
-    assert other.heard == []
-
-
 def test_publish_without_anybody_does_nothing() -> None:
     publish(EVENT)
     publish(PrimitivesChanged("tools"))
-
-
-async def test_who_never_joined_can_leave() -> None:
-    other: Any = Listener()
-    leave(other)
-
-
-def test_each_loop_tells_its_own() -> None:
-    joined = threading.Barrier(4, timeout=5)
-
-    async def serve() -> set[int]:
-        listener: Any = Listener()
-        join(listener)
-        try:
-            await asyncio.to_thread(joined.wait)
-            await listener.next()
-        finally:
-            leave(listener)
-        assert listener.heard == [EVENT]
-        return {threading.get_ident()} ^ listener.threads
-
-    with ThreadPoolExecutor(3) as pool:
-        running = [pool.submit(asyncio.run, serve()) for _ in range(3)]
-        joined.wait()
-        publish(EVENT)
-
-        assert [future.result(5) for future in running] == [set()] * 3
-
-
-async def test_loop_that_was_closed_is_forgotten(listener: Listener) -> None:
-    async def serve() -> None:
-        stranger: Any = Listener()
-        join(stranger)  # and does not leave
-
-    in_a_thread(lambda: asyncio.run(serve()))
-
-    assert len(_dispatchers) == 2
-
-    publish(EVENT)
-
-    assert await listener.next() == [EVENT]
-    assert _dispatchers.keys() == {asyncio.get_running_loop()}
-
-
-async def test_who_leaves_while_others_are_told(listener: Listener) -> None:
-    leaver: Any = Listener()
-    leaver.notify = lambda event: leave(leaver)
-    join(leaver)
-    publish(EVENT)
-
-    assert await listener.next() == [EVENT]
 
 
 # Transactions
@@ -339,13 +256,13 @@ async def test_client_that_has_gone_is_forgotten(site: Site, revision: str) -> N
     async with site.client(revision=revision) as client:
         if revision == MODERN:
             await client.listen({"resourceSubscriptions": [A]})
-        (joined,) = _dispatchers.values()
+        (audience,) = get_worker().audiences
 
-        assert len(joined) == 1
+        assert len(audience.sessions) == 1
 
         publish(EVENT)
 
-    assert not _dispatchers
+    assert not audience.sessions
 
 
 async def test_client_that_was_refused_never_joins(settings: Any, site: Site) -> None:
@@ -355,6 +272,6 @@ async def test_client_that_was_refused_never_joins(settings: Any, site: Site) ->
     with pytest.raises(ConnectionRefusedError):
         await client.connect()
 
-    assert not _dispatchers
+    assert not any(audience.sessions for audience in get_worker().audiences)
 
     await client.disconnect()

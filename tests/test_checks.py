@@ -19,7 +19,10 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 def check() -> list[CheckMessage]:
     """Run what `manage.py check` runs, and return what this package finds."""
-    return [found for found in run_checks() if "mcp_channels." in str(found.id)]
+    # Without databases: since Django 6.1 the models of others would be asked what
+    # theirs can do.
+    found = run_checks(databases=[])
+    return [one for one in found if "mcp_channels." in str(one.id)]
 
 
 def described() -> None:

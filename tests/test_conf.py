@@ -15,6 +15,7 @@ from mcp_channels import Context, policy
 from mcp_channels.conf import Settings, get_settings, problems
 from mcp_channels.routing import application
 from mcp_channels.testing import MCPCommunicator, RequestFailed
+from mcp_channels.worker import get_worker
 from tests.sockets import PATIENCE, Socket, make_consumer
 
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
@@ -543,6 +544,22 @@ def test_a_wrong_setting_is_named(
         assert str(caught.value) == f"MCP_CHANNELS: {problem}"
 
 
+@proves("CHANNEL_LAYER")
+@pytest.mark.parametrize(
+    ("alias", "reaches"), [(None, False), ("default", False), ("other", True)]
+)
+def test_events_go_to_other_processes_over_the_layer_of_this_alias(
+    configure: Configure, settings: DjangoSettings, alias: str | None, reaches: bool
+) -> None:
+    settings.CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"},
+        "other": {"BACKEND": "channels_redis.core.RedisChannelLayer"},
+    }
+    configure(CHANNEL_LAYER=alias)
+
+    assert (get_worker().hub is not None) is reaches
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -575,7 +592,7 @@ def test_every_setting_that_may_be_none_has_no_limit_then(
         if kind not in (str, bool, int, float) and name != "ALLOWED_ORIGINS"
     }
 
-    assert len(settings.MCP_CHANNELS) == 13
+    assert len(settings.MCP_CHANNELS) == 14
     assert problems() == []
 
 

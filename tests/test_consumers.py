@@ -14,11 +14,12 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError
 from pytest_django.fixtures import Settings as DjangoSettings
 
-from mcp_channels import AccessChanged, Context, policy, publish
+from mcp_channels import AccessChanged, Context, PrimitivesChanged, policy, publish
 from mcp_channels.consumers import MCPConsumer
 from mcp_channels.models import Endpoint, PrimitiveSetting
 from mcp_channels.server.registry import Registry
 from mcp_channels.testing import MCPCommunicator, RequestFailed
+from mcp_channels.worker import get_worker
 from tests.sites import Clerk
 from tests.sockets import PATIENCE, Socket, make_consumer
 
@@ -938,6 +939,29 @@ async def test_json_of_a_subclass_goes_past_the_outbox() -> None:
 
     assert hello["method"] == "notifications/hello"
     assert pong["result"] == {}
+
+
+async def test_what_changes_while_somebody_comes_in_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    consumer = make_consumer(hello)
+    find = Registry.catalogue_for
+    events = [PrimitivesChanged("tools")]
+
+    def change(registry: Any, *arguments: Any, **options: Any) -> Any:
+        found = find(registry, *arguments, **options)
+        while events:
+            # After the look, and before the connection hears of anything.
+            registry.tool(name="new")(hello)
+            (audience,) = get_worker().audiences
+            audience.receive(events.pop())
+        return found
+
+    monkeypatch.setattr(Registry, "catalogue_for", change)
+    async with MCPCommunicator(consumer=consumer, revision="2025-11-25") as client:
+        await client.notification("notifications/tools/list_changed")
+
+        assert len(await client.list_tools()) == 2
 
 
 async def test_no_channel_layer_is_needed(settings: DjangoSettings) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, OperationalError, connections
 from pytest_django.fixtures import Settings as DjangoSettings
 
 from mcp_channels import policy
@@ -331,6 +331,17 @@ def test_where_no_table_is_the_settings_hold(caplog: pytest.LogCaptureFixture) -
     assert found.find_endpoint("") == EndpointPolicy()
     # Once is enough.
     assert caplog.messages == ["Run manage.py migrate: mcp_channels has no tables yet"]
+
+
+def test_where_no_database_is_the_settings_hold(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dummy = connections.configure_settings({})["default"]
+    monkeypatch.setattr(connections["default"], "settings_dict", dummy)
+    found = compile_policy()
+
+    assert found.find_endpoint("") == EndpointPolicy()
+    assert caplog.messages == []
 
 
 @pytest.mark.usefixtures("rows")

@@ -527,8 +527,9 @@ async def test_receive_nothing_tells_when_there_is_something() -> None:
 
 
 async def test_waiting_has_an_end() -> None:
-    client = MCPCommunicator(timeout=0.01)
+    client = MCPCommunicator()
     await client.connect()
+    client._timeout = 0.01
 
     with pytest.raises(TimeoutError):
         await client.receive()

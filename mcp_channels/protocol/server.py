@@ -14,7 +14,7 @@ offered.
 
 from typing import Any, Final
 
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct
 
 from mcp_channels.protocol.connection import (
     Cancelled,
@@ -64,13 +64,12 @@ from mcp_channels.protocol.methods import (
     InitializeRequestParams,
     LoggingMessageNotificationParams,
     Method,
-    NotificationParams,
     ProgressNotificationParams,
-    ResourceUpdatedNotificationParams,
     SetLevelRequestParams,
     SubscriptionsAcknowledgedNotificationParams,
     find_request,
 )
+from mcp_channels.protocol.notices import encode_list_changed, encode_resource_updated
 from mcp_channels.protocol.projection import SharedResult, project, project_result
 from mcp_channels.protocol.types import (
     LOGGING_LEVELS,
@@ -440,15 +439,11 @@ class ServerConnection(Connection):
     def send_list_changed(self, kind: str, listen: Request | None) -> bool:
         """Tell that a list of `kind` has changed: a listen, or for None the client of
         the handshake. False when the outbox is full."""
-        params = NotificationParams(meta=_tag(listen))
-        frame = encode_notification(f"notifications/{kind}/list_changed", params)
-        return self._put_notice(frame)
+        return self._put_notice(encode_list_changed(kind, listen and listen.id))
 
     def send_resource_updated(self, uri: str, listen: Request | None) -> bool:
         """Tell that `uri` reads differently now; otherwise as send_list_changed()."""
-        params = ResourceUpdatedNotificationParams(uri=uri, meta=_tag(listen))
-        frame = encode_notification("notifications/resources/updated", params)
-        return self._put_notice(frame)
+        return self._put_notice(encode_resource_updated(uri, listen and listen.id))
 
     def _encode(self, request: Request, result: Struct | SharedResult) -> str:
         revision, stamp = request.revision, self.description.stamp
@@ -493,7 +488,3 @@ _NOBODY: Final = Peer(ClientCapabilities())
 def _read_token(meta: dict[str, Any]) -> RequestId | None:
     token = meta.get("progressToken")
     return token if is_request_id(token) else None
-
-
-def _tag(listen: Request | None) -> dict[str, Any] | UnsetType:
-    return UNSET if listen is None else {SUBSCRIPTION_ID: listen.id}

@@ -34,8 +34,9 @@ from mcp_channels.server.permissions import EndpointPolicy, Identity, TokenGrant
 from mcp_channels.server.schemas import encode_value
 
 if TYPE_CHECKING:
+    from mcp_channels.server.audience import Audience
     from mcp_channels.server.catalogue import Catalogue
-    from mcp_channels.server.events import Kind
+    from mcp_channels.server.events import Change, Kind
     from mcp_channels.server.subscriptions import Subscriptions
 
 __all__ = ["Context", "Session", "current_context"]
@@ -51,15 +52,17 @@ current_context: ContextVar["Context | None"] = ContextVar(
 class Session(Protocol):
     """What a connection shares among its requests; Dispatcher is the one there is."""
 
+    id: str
+    audience: "Audience"
+    workers: Workers
+    connection: ServerConnection
+    subscriptions: "Subscriptions"
+
     @property
     def identity(self) -> Identity: ...
 
     @property
     def catalogue(self) -> "Catalogue": ...
-
-    workers: Workers
-    connection: ServerConnection
-    subscriptions: "Subscriptions"
 
     def post(self, send: Callable[..., bool], *arguments: Any) -> None:
         """Call `send` in the event loop, soon, from any thread."""
@@ -72,6 +75,9 @@ class Session(Protocol):
     async def refresh(self) -> "Collection[Kind]":
         """See to it that the catalogue is that of now; return the kinds of which it
         holds something else than before."""
+
+    def notify(self, event: "Change") -> None:
+        """Hear of what happened on the site. Call it in the event loop."""
 
     def do(self, chore: Coroutine[Any, Any, None]) -> object:
         """Run `chore` beside the requests, until the channel is gone."""

@@ -37,11 +37,12 @@ from mcp_channels.protocol.projection import SharedResult
 from mcp_channels.protocol.server import ServerConnection
 from mcp_channels.protocol.versions import Era
 from mcp_channels.server.access import Access, Renew, check_visible
+from mcp_channels.server.audience import Audience
 from mcp_channels.server.catalogue import Catalogue
 from mcp_channels.server.completion import complete
 from mcp_channels.server.concurrency import Workers
 from mcp_channels.server.context import Context
-from mcp_channels.server.events import AccessChanged, Event, Kind
+from mcp_channels.server.events import AccessChanged, Change, Kind
 from mcp_channels.server.interaction import ClientRefused, InputRequired
 from mcp_channels.server.permissions import Identity
 from mcp_channels.server.prompts import get_prompt, list_prompts
@@ -101,14 +102,17 @@ class Dispatcher:
     """
     Answer the requests of one connection.
 
-    `send` and `close` write to the channel; `call_timeout` is in seconds, None for
-    none; `max_in_flight` counts the requests that are worked on, also cancelled ones
-    whose thread has not ended. Make it in the event loop that it is to live in.
+    `id` names the connection to the site; `send` and `close` write to the channel;
+    `call_timeout` is in seconds, None for none; `max_in_flight` counts the requests
+    that are worked on, also cancelled ones whose thread has not ended. Make it in the
+    event loop of its audience.
     """
 
     def __init__(
         self,
         *,
+        id: str,
+        audience: Audience,
         description: ServerDescription,
         limits: Limits,
         identity: Identity,
@@ -122,6 +126,8 @@ class Dispatcher:
         max_in_flight: int | None,
         max_subscriptions: int | None,
     ) -> None:
+        self.id = id
+        self.audience = audience
         self.connection = ServerConnection(description, limits)
         self.workers = workers
         self._send = send
@@ -170,7 +176,7 @@ class Dispatcher:
                 self.subscriptions.release()
         self.wake()
 
-    def notify(self, event: Event) -> None:
+    def notify(self, event: Change) -> None:
         """Hear of what happened on the site. Call it in the event loop."""
         if self._is_closing:
             return

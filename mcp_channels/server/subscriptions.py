@@ -1,5 +1,5 @@
 """
-Events, and who is told of them.
+What a client wants to hear of, and is told.
 
 A client with a handshake subscribes to URIs and is told of changed lists unasked; MCP
 2026-07-28 opens listens, each with a filter, and tags what it sends for one with the
@@ -9,9 +9,10 @@ basic/patterns/subscriptions.
 
 import asyncio
 import logging
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from msgspec import UnsetType
 
@@ -32,12 +33,13 @@ from mcp_channels.server.context import Context
 from mcp_channels.server.events import (
     KINDS,
     AccessChanged,
-    Event,
+    Change,
     Kind,
+    News,
     PrimitivesChanged,
     ResourceUpdated,
 )
-from mcp_channels.server.resources import is_readable
+from mcp_channels.server.resources import ResourceTemplate, is_readable
 
 if TYPE_CHECKING:
     from mcp_channels.server.context import Session
@@ -46,12 +48,6 @@ __all__ = ["Subscriptions", "listen", "subscribe", "unsubscribe"]
 
 logger = logging.getLogger("mcp_channels")
 
-# What a client can be told.
-News: TypeAlias = PrimitivesChanged | ResourceUpdated
-
-# Seconds that events are collected: long enough to coalesce the rows of one save, too
-# short to be noticed.
-_COLLECTED: Final = 0.05
 # Seconds until a client whose outbox was full is told again.
 _RETRIED: Final = 1.0
 
@@ -81,8 +77,9 @@ class Subscriptions:
         # Of a client with a handshake, with the request that subscribed.
         self._uris: dict[str, Request] = {}
         self._listens: dict[Request, _Listen] = {}
-        self._pending: dict[Event, None] = {}  # a set that keeps its order
+        self._pending: dict[Change, None] = {}  # a set that keeps its order
         self._held: dict[News, None] = {}  # until the handshake is over
+        self._is_looking = False
         self._timer: asyncio.TimerHandle | None = None
 
     # Of the client
@@ -95,10 +92,12 @@ class Subscriptions:
         if uri not in self._uris:
             self._check_limit(1)
             self._uris[uri] = request
+            self._session.audience.watch(self._session, [uri])
 
     def unsubscribe(self, uri: str) -> None:
         """Tell of `uri` no more."""
         self._uris.pop(uri, None)
+        self._unwatch([uri])
 
     async def listen(self, request: Request, wanted: SubscriptionFilter) -> None:
         """
@@ -108,6 +107,7 @@ class Subscriptions:
         """
         listen = await self._open(request, wanted)
         self._listens[request] = listen
+        self._session.audience.watch(self._session, listen.uris)
         # "The first message MUST be the acknowledgement": nothing can come between.
         self._session.connection.send_acknowledged(request, listen.honoured)
         self._session.wake()
@@ -115,6 +115,7 @@ class Subscriptions:
             await listen.ended.wait()
         finally:
             del self._listens[request]
+            self._unwatch(listen.uris)
 
     def end(self) -> None:
         """Let every listen end with its result."""
@@ -123,17 +124,26 @@ class Subscriptions:
 
     # Of the site
 
-    def notify(self, event: Event) -> None:
+    def notify(self, event: Change) -> None:
         """Tell the client of `event`, soon, if it wants to hear of it. Call it in the
         event loop."""
-        # What nobody wants is not kept, so that a site that publishes much of it costs
-        # a connection nothing. A changed list matters to the catalogue, too.
-        if isinstance(event, ResourceUpdated) and not (
-            event.uri in self._uris or any(self._listens_for(event))
-        ):
-            return
         self._pending[event] = None
-        self._schedule(_COLLECTED)
+        self._session.audience.schedule(self)
+
+    def tell(self) -> None:
+        """Tell the client of what has happened, and may be told; at once, unless that
+        has to be looked up."""
+        if self._is_looking:
+            return  # it goes on when that is over
+        events = list(self._pending)
+        self._pending.clear()
+        if any(map(self._must_look, events)):
+            self._is_looking = True
+            self._session.do(self._look_and_tell(events))
+        else:
+            for item in _news_of(events):
+                self._deliver(item, is_gone=False)
+            self._session.wake()
 
     def release(self) -> None:
         """Tell what was held back until the handshake was over."""
@@ -147,6 +157,18 @@ class Subscriptions:
             self._timer.cancel()
         self._pending.clear()
         self._held.clear()
+        audience = self._session.audience
+        for uris in (self._uris, *(listen.uris for listen in self._listens.values())):
+            audience.unwatch(self._session, uris)
+
+    def _unwatch(self, uris: Iterable[str]) -> None:
+        listens = self._listens.values()
+        unwanted = [
+            uri
+            for uri in uris
+            if uri not in self._uris and not any(uri in one.uris for one in listens)
+        ]
+        self._session.audience.unwatch(self._session, unwanted)
 
     async def _open(self, request: Request, wanted: SubscriptionFilter) -> _Listen:
         asked = wanted.resource_subscriptions
@@ -186,70 +208,85 @@ class Subscriptions:
         if count > self._limit:
             raise InvalidRequest(f"There may be {self._limit} subscriptions")
 
-    def _schedule(self, seconds: float) -> None:
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(seconds, self._start_telling)
-
-    def _start_telling(self) -> None:
-        self._timer = None
-        self._session.do(self._tell())
-
-    async def _tell(self) -> None:
-        events = list(self._pending)
-        self._pending.clear()
-        news = {event: None for event in events if not isinstance(event, AccessChanged)}
-        if any(self._concerns_permissions(event) for event in events):
-            try:
-                changed = await self._session.refresh()
-                news.update(dict.fromkeys(map(PrimitivesChanged, changed)))
-            except Exception:
-                # The database may be back soon; nobody is told of what was not checked.
-                logger.exception("Subscribers not told yet")
-                self._pending = dict.fromkeys([*events, *self._pending])
-                self._schedule(_RETRIED)
-                return
-            if self._session.connection.closing is not None:
-                return
-        for item in news:
-            if not await self._deliver(item):
-                # The outbox is full: news can wait, answers cannot.
-                self._pending[item] = None
-        if self._pending:
-            self._schedule(_RETRIED)
-        self._session.wake()
-
-    def _concerns_permissions(self, event: Event) -> bool:
+    def _concerns_permissions(self, event: Change) -> bool:
         """Tell whether the catalogue may be out of date, for `event`."""
         if not isinstance(event, ResourceUpdated):
             return True
         found = self._session.catalogue.find_resource(event.uri)
         return found is not None and found.resource.permission is not None
 
+    def _must_look(self, event: Change) -> bool:
+        """Tell whether anything has to be looked up before `event` can be told."""
+        return self._may_be_gone(event) or self._concerns_permissions(event)
+
+    def _may_be_gone(self, event: Change) -> bool:
+        """Tell whether only reading says that what `event` is about is still there."""
+        if not isinstance(event, ResourceUpdated):
+            return False
+        found = self._session.catalogue.find_resource(event.uri)
+        return found is not None and isinstance(found.resource, ResourceTemplate)
+
+    async def _look_and_tell(self, events: list[Change]) -> None:
+        try:
+            for item in await self._look(events):
+                self._deliver(item, is_gone=await self._is_gone(item))
+                self._session.wake()
+        except Exception:
+            # The database may be back soon; nobody is told of what was not checked.
+            logger.exception("Subscribers not told yet")
+            self._pending = dict.fromkeys([*events, *self._pending])
+            self._try_again()
+        finally:
+            self._is_looking = False
+            if self._pending and self._timer is None:
+                self._session.audience.schedule(self)
+
+    async def _look(self, events: list[Change]) -> Collection[News]:
+        """See to it that the catalogue is that of now, and return what is to be told
+        of it."""
+        news = dict.fromkeys(_news_of(events))
+        if any(map(self._concerns_permissions, events)):
+            found = list(map(PrimitivesChanged, await self._session.refresh()))
+            if any(isinstance(event, AccessChanged) for event in events):
+                news.update(dict.fromkeys(found))
+            else:
+                # Found on the way: the event that says so may be on its way as well,
+                # and both are one.
+                self._pending.update({e: None for e in found if e not in news})
+        # It may be over, with what was seen.
+        return {} if self._session.connection.closing is not None else news
+
+    def _try_again(self) -> None:
+        if self._timer is None:
+            self._timer = self._session.audience.loop.call_later(_RETRIED, self._retry)
+
+    def _retry(self) -> None:
+        self._timer = None
+        self._session.audience.schedule(self)
+
     async def _is_readable(self, request: Request, uri: str) -> bool:
         return await is_readable(Context(request, self._session), uri)
 
-    async def _is_gone(self, uri: str) -> bool:
-        """Tell whether `uri` cannot be read any more by those who subscribed to it."""
+    async def _is_gone(self, event: News) -> bool:
+        """Tell whether it is the last of its URI, which cannot be read any more by
+        those who subscribed to it."""
+        if isinstance(event, PrimitivesChanged) or not self._may_be_gone(event):
+            return False
         # All of them are one identity's: it does not matter for which it is asked.
-        requests = [self._uris[uri]] if uri in self._uris else []
-        requests += [
-            listen.request for listen in self._listens_for(ResourceUpdated(uri))
-        ]
-        return bool(requests) and not await self._is_readable(requests[0], uri)
+        requests = [self._uris[event.uri]] if event.uri in self._uris else []
+        requests += [listen.request for listen in self._listens_for(event)]
+        return bool(requests) and not await self._is_readable(requests[0], event.uri)
 
-    async def _deliver(self, event: News) -> bool:
-        """Send what is due for `event`; False when some of it found no room."""
+    def _deliver(self, event: News, *, is_gone: bool) -> None:
+        """Send what is due for `event`; again later when there is no room for it.
+        `is_gone` says that it is the last of its URI."""
         connection = self._session.connection
-        is_gone = False
-        if isinstance(event, ResourceUpdated):
-            # What may be seen is decided now, not when it was subscribed to.
-            if self._session.catalogue.find_resource(event.uri) is None:
-                for listen in self._listens_for(event):
-                    # It was acknowledged for more than it gets: a new one will not be.
-                    listen.ended.set()
-                return True
-            is_gone = await self._is_gone(event.uri)
+        # What may be seen is decided now, not when it was subscribed to.
+        if isinstance(event, ResourceUpdated) and not self._is_seen(event.uri):
+            for listen in self._listens_for(event):
+                # It was acknowledged for more than it gets: a new one will not be.
+                listen.ended.set()
+            return
         listens = self._listens_for(event)
         if isinstance(event, ResourceUpdated):
             send = partial(connection.send_resource_updated, event.uri)
@@ -272,7 +309,18 @@ class Subscriptions:
             self._uris.pop(event.uri, None)
             for listen in listens:
                 listen.uris.discard(event.uri)
-        return is_sent
+            self._unwatch([event.uri])
+        if not is_sent:
+            # The outbox is full: news can wait, answers cannot.
+            self._pending[event] = None
+            self._try_again()
+
+    def _is_seen(self, uri: str) -> bool:
+        return self._session.catalogue.find_resource(uri) is not None
+
+
+def _news_of(events: Iterable[Change]) -> list[News]:
+    return [event for event in events if not isinstance(event, AccessChanged)]
 
 
 async def subscribe(context: Context, params: SubscribeRequestParams) -> EmptyResult:

@@ -11,14 +11,14 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from mcp_channels import AccessChanged, Context, publish
-from mcp_channels.broadcast import _dispatchers
 from mcp_channels.server import access as access_module
-from mcp_channels.server import subscriptions
+from mcp_channels.server import audience
 from mcp_channels.server.access import Access, Renewed, check_visible, concerns
 from mcp_channels.server.catalogue import Catalogue
 from mcp_channels.server.events import Event
 from mcp_channels.server.permissions import Identity, TokenGrant
 from mcp_channels.server.tools import Tool
+from mcp_channels.worker import get_worker
 from tests.sites import LEGACY, MODERN, Clerk, Site, both_eras, refusal
 from tests.sockets import Socket
 
@@ -441,7 +441,7 @@ async def test_news_is_not_told_after_a_revocation(
         return ["tools"]
 
     monkeypatch.setattr(Access, "refresh", revoke)
-    monkeypatch.setattr(subscriptions, "_COLLECTED", 0.0)
+    monkeypatch.setattr(audience, "_COLLECTED", 0.0)
     async with site.client(Clerk(), revision=LEGACY) as client:
         publish(EVERYBODY)
         with pytest.raises(ConnectionResetError, match="1008"):
@@ -449,4 +449,5 @@ async def test_news_is_not_told_after_a_revocation(
 
 
 def dispatchers() -> Any:
-    return _dispatchers[asyncio.get_running_loop()]
+    (everybody,) = get_worker().audiences
+    return everybody.sessions.values()

@@ -2,6 +2,7 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -41,7 +42,7 @@ from mcp_channels.server.interaction import (
     Question,
     Sample,
 )
-from mcp_channels.server.permissions import Identity
+from mcp_channels.server.permissions import Identity, TokenGrant
 
 LATER = gettext_lazy("Yes")  # in German: Ja
 
@@ -104,6 +105,18 @@ def test_context_knows_who_asks() -> None:
     assert context.user is user
     assert context.identity is session.identity
     assert context.request_id == "r-1"
+
+
+def test_context_knows_the_endpoint_and_the_token() -> None:
+    context, session = make_context()
+
+    assert context.token is None
+    assert context.endpoint is session.identity.endpoint
+
+    token = TokenGrant(pk="1", name="laptop")
+    session.identity = replace(session.identity, token=token)
+
+    assert context.token is token
 
 
 def test_context_knows_what_the_client_says_of_itself() -> None:

@@ -18,9 +18,11 @@ from mcp_channels.protocol.errors import InvalidParams
 from mcp_channels.protocol.types import Implementation, ListToolsResult
 from mcp_channels.server import dispatch
 from mcp_channels.server.access import Renewed
+from mcp_channels.server.audience import Audience
 from mcp_channels.server.concurrency import Workers, get_workers
 from mcp_channels.server.context import Context
 from mcp_channels.server.dispatch import Dispatcher
+from mcp_channels.server.events import AccessChanged, PrimitivesChanged
 from mcp_channels.server.interaction import ClientRefused
 from mcp_channels.server.permissions import Identity
 from mcp_channels.server.registry import Registry
@@ -66,6 +68,8 @@ class Channel:
             registry.tool(**options)(function)
         identity = Identity(AnonymousUser())
         self.dispatcher = Dispatcher(
+            id="1",
+            audience=Audience(),
             description=ServerDescription(
                 Implementation("tests", "1"), registry.capabilities
             ),
@@ -1520,6 +1524,128 @@ async def test_event_loop_must_not_wait_for_itself(connect: MakeChannel) -> None
     channel = connect(ping)
     with pytest.raises(RuntimeError, match="the method that begins with an a"):
         channel.dispatcher.wait_for(never())
+
+
+# Access that changes
+
+EVERYBODY = AccessChanged("everybody")
+
+
+def registry_of(*functions: Callable[..., Any]) -> Registry:
+    registry = Registry()
+    for function in functions:
+        registry.tool(function)
+    return registry
+
+
+async def test_call_of_what_is_hidden_now_is_answered_as_if_it_always_was(
+    connect: MakeChannel,
+) -> None:
+    channel = connect(wait_for_ever, ping_async)
+    await channel.initialize()
+    channel.call(1, "wait_for_ever")
+    channel.request(2, "subscriptions/listen", {"notifications": {}})
+    await channel.until(1)
+    channel._registry = registry_of(ping_async)
+    changed = await channel.dispatcher.refresh()
+    channel.dispatcher.wake()
+    answered = (await channel.until(2))[1]
+    await until(lambda: len(channel.dispatcher._tasks) == 1)
+
+    assert list(changed) == ["tools"]
+    assert (answered["id"], answered["error"]["code"]) == (1, -32602)
+    assert channel.dispatcher.catalogue.tools.keys() == {"ping_async"}
+
+
+async def test_request_waits_until_a_change_of_access_was_looked_at(
+    connect: MakeChannel,
+) -> None:
+    channel = connect(ping, ping_async)
+    channel._registry = registry_of(ping)
+    channel.dispatcher.notify(EVERYBODY)
+
+    assert not channel.dispatcher.access.is_current
+
+    channel.call(1, "ping_async")
+    channel.call(2, "ping")
+    answers = await channel.until(2)
+
+    assert channel.dispatcher.access.is_current
+    assert {found["id"]: "error" in found for found in answers} == {1: True, 2: False}
+
+
+async def test_request_that_waits_for_access_has_its_time(
+    connect: MakeChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    channel = connect(ping, call_timeout=0.01)
+    monkeypatch.setattr(channel.dispatcher.access, "refresh", never)
+    channel.dispatcher.notify(EVERYBODY)
+    channel.call(1, "ping")
+    (answered,) = await channel.until(1)
+
+    assert answered["error"] == {"code": -32603, "message": "Try again later"}
+
+
+async def test_change_of_the_access_of_others_is_not_looked_at(
+    connect: MakeChannel,
+) -> None:
+    channel = connect(ping)
+    channel.dispatcher.notify(AccessChanged("user", "7"))
+
+    assert channel.dispatcher.access.is_current
+    assert not channel.dispatcher.subscriptions._pending
+
+
+async def test_news_are_for_the_subscriptions(connect: MakeChannel) -> None:
+    channel = connect(ping)
+    changed = PrimitivesChanged("tools")
+    channel.dispatcher.notify(changed)
+
+    assert list(channel.dispatcher.subscriptions._pending) == [changed]
+
+
+async def test_revocation_ends_the_channel_and_all_that_was_due(
+    connect: MakeChannel,
+) -> None:
+    async def wait(context: Context) -> str:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            context.progress(1)
+        return "secret"
+
+    started = asyncio.Event()
+    channel = connect(wait, ping_async)
+    dispatcher = channel.dispatcher
+    channel.reading.clear()
+    channel.call(1, "wait")
+    channel.call(2, "ping_async")
+    channel.call(3, "ping_async")
+    await started.wait()
+    # The client is at the answer to one of them, and the other has to wait.
+    await until(lambda: channel.sent and dispatcher.connection.has_frames)
+    dispatcher.revoke()
+    dispatcher.notify(EVERYBODY)
+    channel.call(4, "ping_async")
+    await channel.idle()
+
+    assert channel.closed == [(1008, "Access was revoked")]
+    assert len(channel.sent) == 1
+    assert not dispatcher.is_busy
+    assert dispatcher.access.is_current
+
+
+async def test_revocation_of_an_idle_channel(connect: MakeChannel) -> None:
+    channel = connect(ping)
+    channel.dispatcher.revoke()
+    await channel.idle()
+
+    assert channel.closed == [(1008, "Access was revoked")]
+    assert channel.sent == []
 
 
 # What is done beside the requests

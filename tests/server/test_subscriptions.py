@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from mcp_channels import PrimitivesChanged, ResourceUpdated, publish
-from mcp_channels.broadcast import _dispatchers
 from mcp_channels.protocol.connection import Limits
 from mcp_channels.protocol.description import ServerDescription
 from mcp_channels.protocol.envelope import SUBSCRIPTION_ID
@@ -19,10 +18,12 @@ from mcp_channels.protocol.types import (
     SubscriptionFilter,
     ToolsCapability,
 )
-from mcp_channels.server import subscriptions
+from mcp_channels.server import audience, subscriptions
+from mcp_channels.server.audience import Audience
 from mcp_channels.server.permissions import Identity
 from mcp_channels.server.subscriptions import Subscriptions
 from mcp_channels.testing import MCPCommunicator
+from mcp_channels.worker import get_worker
 from tests.sites import LEGACY, MODERN, Clerk, Site, both_eras, refusal, silence
 
 A, B, ORDER = "shop://a", "shop://b", "shop://orders/5"
@@ -38,7 +39,8 @@ def changed(kind: str) -> str:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events are collected for the shortest of times."""
-    monkeypatch.setattr(subscriptions, "_COLLECTED", 0.001)
+    monkeypatch.setattr(audience, "_COLLECTED", 0.001)
+    monkeypatch.setattr(audience, "_BETWEEN", 0.001)
     monkeypatch.setattr(subscriptions, "_RETRIED", 0.001)
 
 
@@ -83,8 +85,9 @@ def tagged(id: Any, **params: Any) -> dict[str, Any]:
 
 
 def subscriptions_of_the_only_client() -> Subscriptions:
-    (dispatcher,) = _dispatchers[asyncio.get_running_loop()]
-    return dispatcher.subscriptions
+    (audience,) = get_worker().audiences
+    (session,) = audience.sessions.values()
+    return session.subscriptions
 
 
 # With a handshake
@@ -669,6 +672,7 @@ class Session:
             ServerDescription(Implementation("tests", "1"), tools),
             Limits(max_outbox_frames=frames),
         )
+        self.audience = Audience()
         self.registry = Site()
         self.registry.resource(A)(lambda: "x")
         self.catalogue = self.find_catalogue()
@@ -696,6 +700,9 @@ class Session:
             await self.refreshing()
         before, self.catalogue = self.catalogue, self.find_catalogue()
         return self.catalogue.differences(before)
+
+    def notify(self, event: Any) -> None:
+        self.subscriptions.notify(event)
 
     def do(self, chore: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(chore)
@@ -744,12 +751,19 @@ async def test_full_outbox_is_tried_again() -> None:
     assert await session.told() == [UPDATED]
 
 
-async def test_what_nobody_wants_is_not_kept() -> None:
+async def test_nobody_is_told_of_anything_when_the_look_ended_the_connection() -> None:
     session = Session()
-    for number in range(1000):
-        session.subscriptions.notify(ResourceUpdated(f"shop://{number}"))
 
-    assert not session.subscriptions._pending
+    async def revoke() -> None:
+        session.connection.close(1008, "Access was revoked")
+
+    session.refreshing = revoke
+    session.subscriptions.notify(PrimitivesChanged("tools"))
+    async with asyncio.timeout(5):
+        while session.connection.closing is None or session.tasks:
+            await asyncio.sleep(0)
+
+    assert session.drain() == []
     assert session.subscriptions._timer is None
 
 
@@ -774,6 +788,39 @@ async def test_nobody_is_told_while_permissions_cannot_be_looked_up(
     ] * 2
 
 
+async def test_what_happens_during_a_look_is_told_after_it() -> None:
+    session = Session()
+    looking, found = asyncio.Event(), asyncio.Event()
+    looks = []
+
+    async def look() -> None:
+        looks.append(1)
+        looking.set()
+        await found.wait()
+
+    session.refreshing = look
+    await session.subscriptions.subscribe(NOBODY, A)
+    session.subscriptions.notify(PrimitivesChanged("tools"))
+    await looking.wait()
+    for _ in range(3):
+        session.subscriptions.notify(PrimitivesChanged("tools"))
+        session.subscriptions.notify(ResourceUpdated(A))
+        while not session.audience.is_quiet:
+            await asyncio.sleep(0)
+
+    assert len(looks) == 1
+    assert session.drain() == []
+
+    found.set()
+
+    # It may have looked too early for them: so it looks again, and tells again.
+    told: list[str] = []
+    while len(told) < 3:
+        told += await session.told()
+    assert told == [changed("tools"), changed("tools"), UPDATED]
+    assert len(looks) == 2
+
+
 async def test_listen_is_closed_as_soon_as_it_is_cancelled() -> None:
     session = Session(legacy=False)
     (request,) = session.receive(
@@ -786,8 +833,9 @@ async def test_listen_is_closed_as_soon_as_it_is_cancelled() -> None:
 
     session.connection.cancel(1)  # while its task goes on
 
-    assert await session.subscriptions._deliver(PrimitivesChanged("tools"))
-    assert session.drain() == []
+    session.subscriptions.notify(PrimitivesChanged("tools"))
+
+    assert await session.told() == []
 
     task.cancel()
     await asyncio.wait({task})
@@ -796,12 +844,18 @@ async def test_listen_is_closed_as_soon_as_it_is_cancelled() -> None:
 
 
 async def test_nothing_happens_after_the_channel_has_gone() -> None:
-    session = Session()
+    session = Session(frames=0)
     session.subscriptions.shut()  # before anything was told, too
-    session.subscriptions.notify(PrimitivesChanged("tools"))
+    await session.subscriptions.subscribe(NOBODY, A)
+    session.audience.receive(ResourceUpdated(A))
+    await session.told()
     session.subscriptions.shut()
     timer = session.subscriptions._timer
 
     assert timer is not None
     assert timer.cancelled()
     assert not session.subscriptions._pending
+
+    session.audience.receive(ResourceUpdated(A))
+
+    assert session.audience.is_quiet

@@ -27,7 +27,6 @@ SECTIONS = {
 
 WITHOUT_TEST = {
     131: "A task of somebody else. No tasks are offered, so that no id is anybody's.",
-    135: "A token that expires on an open connection. Nobody gets in with a token yet.",
     139: "Results of listens before 1001, when the server stops. It closes its sockets "
     "itself, and tells the application afterwards: see tests/interop/test_binding.",
     142: "A header of Streamable HTTP, which is not served.",

@@ -1,6 +1,5 @@
 """Traps 83 to 104: results and errors."""
 
-import asyncio
 import json
 import uuid
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +20,7 @@ from mcp_channels import (
 from mcp_channels.protocol.envelope import (
     SERVER_INFO,
 )
+from mcp_channels.worker import get_worker
 from tests.sites import LEGACY, MODERN, Clerk, Site, refusal
 from tests.traps.tools import frame_of
 from tests.traps.wire import EVERY, A, every
@@ -242,10 +242,9 @@ async def test_trap_94_empty_results(site: Site) -> None:
 
 
 def end_listens() -> None:
-    from mcp_channels.broadcast import _dispatchers
-
-    for dispatcher in _dispatchers[asyncio.get_running_loop()]:
-        dispatcher.subscriptions.end()
+    (everybody,) = get_worker().audiences
+    for session in everybody.sessions.values():
+        session.subscriptions.end()
 
 
 async def test_trap_95_cache_hints_where_they_belong(site: Site) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mcp_channels import PrimitivesChanged, ResourceUpdated, publish
-from mcp_channels.broadcast import _dispatchers
 from mcp_channels.protocol.envelope import SUBSCRIPTION_ID
-from mcp_channels.server import subscriptions
+from mcp_channels.server import audience, subscriptions
+from mcp_channels.worker import get_worker
 from tests.sites import LEGACY, MODERN, Clerk, Site, silence
 from tests.sockets import PATIENCE, Socket
 from tests.traps.tools import frame_of, until
@@ -99,7 +99,8 @@ async def test_trap_108_changed_list_for_who_does_not_listen(site: Site) -> None
 async def test_trap_109_event_right_behind_the_listen(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriptions, "_COLLECTED", 0)
+    monkeypatch.setattr(audience, "_COLLECTED", 0)
+    monkeypatch.setattr(audience, "_BETWEEN", 0)
     async with site.client() as client:
         for number in range(20):
             id = f"l{number}"
@@ -224,7 +225,8 @@ async def test_trap_116_news_before_the_handshake_is_over(
 async def test_trap_117_client_that_reads_slowly(
     settings: Any, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriptions, "_COLLECTED", 0)
+    monkeypatch.setattr(audience, "_COLLECTED", 0)
+    monkeypatch.setattr(audience, "_BETWEEN", 0)
     monkeypatch.setattr(subscriptions, "_RETRIED", 0.01)
     settings.MCP_CHANNELS = {**settings.MCP_CHANNELS, "MAX_OUTBOX_FRAMES": 3}
     uris = [f"shop://orders/{number}" for number in range(10)]
@@ -232,7 +234,8 @@ async def test_trap_117_client_that_reads_slowly(
         await socket.connect()
         socket.put_frame(listen_frame(1, resourceSubscriptions=uris))
         await socket.until(2)
-        (dispatcher,) = _dispatchers[asyncio.get_running_loop()]
+        (everybody,) = get_worker().audiences
+        (dispatcher,) = everybody.sessions.values()
         connection = dispatcher.connection
         socket.reading.clear()
         in_outbox, pending = [0], [0]

@@ -3,21 +3,23 @@
 import asyncio
 import logging
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import AnonymousUser, Group
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections
 from django.test import Client
 from django.utils import timezone, translation
 
-from mcp_channels import Context
+from mcp_channels import Context, consumers
 from mcp_channels.conf import get_settings
 from mcp_channels.server import concurrency
 from mcp_channels.server.concurrency import get_workers
+from mcp_channels.server.permissions import EndpointPolicy, Identity, TokenGrant
 from tests.sites import Site
 from tests.sockets import Socket
 from tests.traps.tools import text_of
@@ -32,6 +34,41 @@ def cookie(transactional_db: None) -> tuple[bytes, bytes]:
     client = Client()
     client.force_login(get_user_model().objects.create_user("ada"))
     return b"cookie", f"sessionid={client.cookies['sessionid'].value}".encode()
+
+
+async def test_trap_135_token_that_expires_on_an_open_connection(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, left = asyncio.Event(), asyncio.Event()
+
+    @site.tool
+    async def stay() -> str:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+        return "late"
+
+    async def authenticate(scope: Any, endpoint: EndpointPolicy) -> Identity:
+        return Identity(
+            AnonymousUser(),
+            token=TokenGrant(pk="1", name="laptop"),
+            endpoint=endpoint,
+            expires_at=timezone.now() + timedelta(seconds=1),
+        )
+
+    monkeypatch.setattr(consumers, "authenticate", authenticate)
+    async with site.client() as client:
+        await client.send_request("tools/call", {"name": "stay"})
+        await entered.wait()
+        with pytest.raises(ConnectionResetError, match="1008"):
+            await client.receive()
+        await left.wait()
+
+        await client.send_request("tools/list")
+
+        assert await client.receive_nothing()
 
 
 @pytest.mark.parametrize(
