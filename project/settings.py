@@ -1,9 +1,9 @@
 """
 Settings of the demo site. It serves this machine only and keeps no secret.
 
-Four things may be changed from the environment: DEMO_DATABASE (path of the SQLite
-file), DEMO_DEBUG ("0" turns DEBUG off), DEMO_PAGE_SIZE (items per list page) and
-DEMO_SECRET_KEY.
+Five things may be changed from the environment: DEMO_DATABASE (path of the SQLite
+file), DEMO_DEBUG ("0" turns DEBUG off), DEMO_PAGE_SIZE (items per list page),
+DEMO_REDIS (address of a Redis that several processes share) and DEMO_SECRET_KEY.
 """
 
 import os
@@ -73,8 +73,16 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# One process serves the demo; more of them need a layer they share, such as Redis.
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+# One process serves the demo; more of them need a layer they share.
+REDIS = os.environ.get("DEMO_REDIS")
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [REDIS]},
+    }
+    if REDIS
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+}
 
 MCP_CHANNELS = {
     "SERVER_NAME": "atlas",

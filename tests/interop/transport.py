@@ -20,9 +20,9 @@ PATIENCE = 15.0  # seconds that a test waits for what must happen
 
 
 @asynccontextmanager
-async def websocket_client(url: str) -> AsyncIterator[TransportStreams]:
+async def websocket_client(url: str, **options: Any) -> AsyncIterator[TransportStreams]:
     """
-    Connect the official SDK's Client to a WebSocket.
+    Connect the official SDK's Client to a WebSocket, with options of websockets.
 
     It is what a Client takes in place of an URL: streams of messages, both ways.
     """
@@ -48,7 +48,7 @@ async def websocket_client(url: str) -> AsyncIterator[TransportStreams]:
                 )
 
     async with (
-        connect(url, subprotocols=["mcp"], proxy=None) as socket,
+        connect(url, subprotocols=["mcp"], proxy=None, **options) as socket,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(receive, socket)
