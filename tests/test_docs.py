@@ -743,7 +743,7 @@ def test_transport_is_missing_and_short():
 
 
 def test_what_is_not_there_yet_is_not_there():
-    for name in ("admin", "models", "modeltools"):
+    for name in ("admin", "models"):
         assert importlib.util.find_spec(f"mcp_channels.{name}") is None
 
 
