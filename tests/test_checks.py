@@ -5,8 +5,9 @@ import pytest
 from django.core.checks import CheckMessage, run_checks
 from pytest_django.fixtures import Settings as DjangoSettings
 
-from mcp_channels import checks
+from mcp_channels import ModelTools, checks, register
 from mcp_channels.server.registry import Registry
+from tests.shop.models import Customer, Tag
 
 
 @pytest.fixture
@@ -117,9 +118,60 @@ def test_a_site_that_cannot_speak_websocket_is_told(
     assert found.hint is not None and "asgi.py" in found.hint
 
 
+class TagTools(ModelTools):
+    fields = ["name"]
+
+
+def test_model_that_is_exposed_well_has_nothing_to_hear(registry: Registry) -> None:
+    register(Tag, registry=registry)(TagTools)
+
+    assert check() == []
+
+
+def test_everything_wrong_with_a_model_is_an_error(registry: Registry) -> None:
+    class Tools(ModelTools):
+        fields = ["name", "colour"]
+        filters = {"name": ["regex"]}
+        page_size = 0
+
+    register(Tag, registry=registry)(Tools)
+    found = check()
+
+    place = f"{__name__}.test_everything_wrong_with_a_model_is_an_error.<locals>.Tools"
+    assert [one.id for one in found] == ["mcp_channels.E002"] * 3
+    for one, word in zip(found, ("page_size", "'colour'", "regex"), strict=True):
+        assert one.msg.startswith(f"{place}: ")
+        assert word in one.msg
+        assert one.hint == "Nothing of the model is exposed until this is mended."
+        assert one.obj == "shop.tag"
+        assert one.is_serious()
+    assert registry.tools == {}
+
+
+def test_field_that_looks_secret_is_named(registry: Registry) -> None:
+    class Tools(ModelTools):
+        fields = ["name", "api_token", "owner__password"]
+
+    register(Customer, registry=registry)(Tools)
+    found = check()
+
+    assert [(one.id, one.obj) for one in found] == [
+        ("mcp_channels.W004", "shop.customer"),
+        ("mcp_channels.W004", "shop.customer"),
+    ]
+    for one, path in zip(found, ("api_token", "owner__password"), strict=True):
+        assert f"the field {path!r} looks as if it held a secret" in one.msg
+        assert one.hint is not None and "silence this check" in one.hint
+        assert not one.is_serious()
+
+
 def test_ids_are_those_that_the_module_lists(
     registry: Registry, settings: DjangoSettings
 ) -> None:
+    class Tools(ModelTools):
+        fields = ["api_token", "colour"]
+
+    register(Customer, registry=registry)(Tools)
     registry.tool(undescribed)
     settings.ASGI_APPLICATION = None
     warnings = {one.id for one in check()}

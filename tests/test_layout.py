@@ -51,6 +51,7 @@ class Room:
 
 PROTOCOL = f"{PACKAGE}.protocol"
 SERVER = f"{PACKAGE}.server"
+MODELTOOLS = f"{PACKAGE}.modeltools"
 CLIENT = f"{PACKAGE}.client"
 
 # Whatever touches the world: a file, a socket, a thread, a task, the clock.
@@ -83,6 +84,12 @@ ROOMS = (
         ),
     ),
     Room(
+        MODELTOOLS,
+        # It has news of rows to tell.
+        ours=frozenset({PROTOCOL, SERVER, f"{PACKAGE}.broadcast"}),
+        theirs=frozenset({"django", "msgspec"}),
+    ),
+    Room(
         CLIENT,
         ours=frozenset({PROTOCOL}),
         theirs=frozenset({"anyio", "mcp", "mcp_types", "msgspec", "websockets"}),
@@ -93,6 +100,7 @@ ROOMS = (
 STRANGERS = (
     (f"{PACKAGE}.consumers", f"{PACKAGE}.models"),
     (f"{PACKAGE}.consumers", f"{PACKAGE}.admin"),
+    (f"{PACKAGE}.consumers", MODELTOOLS),
     (f"{PACKAGE}.consumers", "django.contrib.admin"),
     (f"{PACKAGE}.consumers", "django.contrib.auth.models"),
     (f"{PACKAGE}.consumers", "django.db.models"),
@@ -343,6 +351,11 @@ def test_source_is_read(modules, tests):
             "from mcp_channels.client.websocket import WebSocketTransport",
         ),
         ("server.tools", "import mcp"),
+        ("server.tools", "from mcp_channels.modeltools.options import ModelTools"),
+        ("modeltools.rows", "from mcp_channels.consumers import MCPConsumer"),
+        ("modeltools.rows", "from mcp_channels.conf import settings"),
+        ("modeltools.rows", "from channels.db import database_sync_to_async"),
+        ("consumers", "from mcp_channels.modeltools.registration import register"),
         ("client.websocket", "import django"),
         ("client.websocket", "from mcp_channels.server.tools import Tool"),
         ("client.websocket", "from mcp_channels.conf import settings"),
@@ -375,6 +388,10 @@ def test_forbidden_import_is_found(name, source):
         ("server.tools", "from mcp_channels.protocol.types import Tool"),
         ("server.tools", "from django.db import connections, transaction"),
         ("server.tools", "import asgiref.sync, asyncio, jsonschema_rs"),
+        ("modeltools.changes", "from mcp_channels.broadcast import publish"),
+        ("modeltools.rows", "from django.db.models import QuerySet"),
+        ("modeltools.rows", "from mcp_channels.server.tools import ToolError"),
+        ("checks", "from mcp_channels.modeltools.exposure import Exposure"),
         ("client.bridge", "import websockets\nfrom mcp_channels.protocol import types"),
         ("client.bridge", "from mcp_channels.client.websocket import WebSocketConfig"),
         ("consumers", "from channels.generic.websocket import AsyncWebsocketConsumer"),

@@ -12,8 +12,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import path as url
 from pytest_django.fixtures import Settings as DjangoSettings
 
+from mcp_channels import ModelTools, register
 from mcp_channels.consumers import MCPConsumer
 from mcp_channels.routing import application
+from tests.shop.models import Tag
+from tests.sites import Site
 from tests.sockets import Socket, make_consumer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -185,6 +188,16 @@ def test_wrong_settings_keep_a_server_from_starting(settings: DjangoSettings) ->
 
     with pytest.raises(ImproperlyConfigured, match="PAGE_SIZE must be at least 1"):
         application()
+
+
+def test_wrong_model_tools_keep_a_server_from_starting() -> None:
+    """It does not run the system checks, and half of it could be the wrong half."""
+    site = Site()
+    application(site.consumer)
+    register(Tag, registry=site)(type("Tools", (ModelTools,), {"fields": ["colour"]}))
+
+    with pytest.raises(ImproperlyConfigured, match=r"^shop\.tag: 'colour': "):
+        application(site.consumer)
 
 
 async def test_asgi_module_of_a_site_serves_both() -> None:

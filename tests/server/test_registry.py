@@ -15,7 +15,12 @@ from mcp_channels.server import registry as registry_module
 from mcp_channels.server.catalogue import Catalogue
 from mcp_channels.server.permissions import Identity
 from mcp_channels.server.prompts import Prompt
-from mcp_channels.server.registry import AlreadyRegistered, NotRegistered, Registry
+from mcp_channels.server.registry import (
+    AlreadyRegistered,
+    NotRegistered,
+    Registry,
+    method_options,
+)
 from mcp_channels.server.resources import Resource, ResourceTemplate
 from mcp_channels.server.tools import Tool
 from tests.sites import LEGACY, Clerk, Site, both_eras
@@ -167,6 +172,95 @@ def test_revision_grows_with_every_change() -> None:
     revisions.append(registry.revision)
 
     assert revisions == sorted(set(revisions))
+
+
+# Methods, which wait for a ModelTools
+
+
+class Shelf:
+    registry = Registry()
+
+    @registry.tool
+    def plain(self) -> str:
+        """Plain."""
+        return "plain"
+
+    @registry.tool(name="other", read_only=True)
+    def named(self) -> None: ...
+
+    @registry.tool
+    async def asynchronous(self) -> None: ...
+
+    @registry.tool
+    def without_an_owner(label: str) -> str:
+        """It has no instance to be called with."""
+        return label
+
+
+def test_method_is_marked_and_left_as_it_is() -> None:
+    assert method_options(Shelf.plain) == {}
+    assert method_options(Shelf.named) == {"name": "other", "read_only": True}
+    assert method_options(Shelf.asynchronous) == {}
+    assert Shelf().plain() == "plain"
+
+
+def test_method_is_no_tool_by_itself() -> None:
+    assert list(Shelf.registry.tools) == ["without_an_owner"]
+
+
+def test_method_of_a_class_in_a_function_is_one_too() -> None:
+    registry = Registry()
+
+    class Local:
+        @registry.tool
+        def act(self) -> None: ...
+
+    assert method_options(Local.act) == {}
+    assert registry.tools == {}
+
+
+def test_what_is_not_marked_has_no_options() -> None:
+    def plain() -> None: ...
+
+    registry = Registry()
+    registry.tool(plain)
+
+    assert method_options(plain) is None
+    assert method_options(Shelf) is None
+    assert method_options(5) is None
+
+
+def test_function_outside_of_classes_is_a_tool_whatever_it_takes() -> None:
+    registry = Registry()
+
+    @registry.tool
+    def local(self: int) -> int:
+        return self
+
+    registry.tool(name="bound")(Shelf().plain)
+
+    assert list(registry.tools) == ["local", "bound"]
+    assert method_options(local) is None
+    assert registry.tools["local"].definition.input_schema["properties"].keys() == {
+        "self"
+    }
+
+
+def test_what_is_no_function_is_refused_as_ever() -> None:
+    class Callable:
+        def __call__(self) -> None: ...
+
+    wrong: list[Any] = [Callable(), Callable, 5]
+    for thing in wrong:
+        with pytest.raises(ImproperlyConfigured, match="cannot be a tool"):
+            Registry().tool(thing)
+
+
+def test_every_registry_has_exposures_of_its_own() -> None:
+    one, other = Registry(), Registry()
+    one.exposures[int] = "exposed"
+
+    assert other.exposures == {}
 
 
 # What is offered
