@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from mcp_channels.modeltools import rows as module
 from mcp_channels.modeltools.allowlist import Allowlist
@@ -279,10 +279,12 @@ def test_a_generic_relation_names_a_row_of_any_model(counter):
 
 
 def test_a_generic_relation_may_lead_nowhere():
-    class Loose(Remark):
-        class Meta:
-            app_label = "shop"
-            proxy = True
+    with isolate_apps("tests.shop"):
+
+        class Loose(Remark):
+            class Meta:
+                app_label = "shop"
+                proxy = True
 
     types = RowTypes("Loose", Allowlist(Loose, ["subject"], None))
     reader = module.Reader(
