@@ -39,7 +39,14 @@ TESTS_OF_THE_WHOLE = frozenset(
     }
 )
 # ... of a room as a whole, ...
-TESTS_OF_A_ROOM = frozenset({"tests.modeltools.test_leaks", "tests.protocol.test_fuzz"})
+TESTS_OF_A_ROOM = frozenset(
+    {
+        "tests.modeltools.test_leaks",
+        "tests.modeltools.test_matrix",
+        "tests.modeltools.test_pitfalls",
+        "tests.protocol.test_fuzz",
+    }
+)
 # ... between it and other programs, and of what stands beside the package.
 ROOMS_OF_THEIR_OWN = frozenset(
     {"benchmarks", "browser", "interop", "plugins", "postgres", "project"}
