@@ -31,7 +31,14 @@ TESTS_OF_THE_WHOLE = frozenset(
     {"test_docs", "test_docs_protocol", "test_exports", "test_layout", "test_scripts"}
 )
 # ... of a room as a whole, ...
-TESTS_OF_A_ROOM = frozenset({"tests.protocol.test_fuzz"})
+TESTS_OF_A_ROOM = frozenset(
+    {
+        "tests.modeltools.test_leaks",
+        "tests.modeltools.test_matrix",
+        "tests.modeltools.test_pitfalls",
+        "tests.protocol.test_fuzz",
+    }
+)
 # ... between it and other programs, of the whole protocol, and of what stands beside
 # the package.
 ROOMS_OF_THEIR_OWN = frozenset(

@@ -15,7 +15,7 @@ from pytest_django.fixtures import Settings as DjangoSettings
 from mcp_channels import ModelTools, register
 from mcp_channels.consumers import MCPConsumer
 from mcp_channels.routing import application
-from tests.shop.models import Tag
+from tests.shop.models import Letter, Tag
 from tests.sites import Site
 from tests.sockets import Socket, make_consumer
 
@@ -193,6 +193,9 @@ def test_wrong_settings_keep_a_server_from_starting(settings: DjangoSettings) ->
 def test_wrong_model_tools_keep_a_server_from_starting() -> None:
     """It does not run the system checks, and half of it could be the wrong half."""
     site = Site()
+    register(Letter, registry=site)(
+        type("Tools", (ModelTools,), {"fields": ["subject"]})
+    )
     application(site.consumer)
     register(Tag, registry=site)(type("Tools", (ModelTools,), {"fields": ["colour"]}))
 

@@ -26,7 +26,15 @@ from mcp_channels.modeltools.values import (
 )
 from mcp_channels.server.schemas import type_hints
 
-__all__ = ["Allowlist", "Column", "Computed", "Exposed", "Generic", "Related"]
+__all__ = [
+    "Allowlist",
+    "Column",
+    "Computed",
+    "Exposed",
+    "Generic",
+    "Related",
+    "accessor_of",
+]
 
 # Of a relation to many, the rows that are shown with one row.
 MOST_RELATED: Final = 100
@@ -114,13 +122,11 @@ class Related:
     @property
     def accessor(self) -> str:
         """The attribute of a row that leads there."""
-        is_reverse = self.field.auto_created and not self.field.concrete
-        name: str = self.field.get_accessor_name() if is_reverse else self.field.name
-        return name
+        return accessor_of(self.field)
 
     @property
     def title(self) -> str:
-        if self.field.auto_created and not self.field.concrete:
+        if isinstance(self.field, ForeignObjectRel):
             return self.name.replace("_", " ")
         return str(self.field.verbose_name)
 
@@ -215,6 +221,13 @@ class Allowlist:
             model, children = None, {}
             if isinstance(exposed, Related):
                 model, children = exposed.model, exposed.children
+
+
+def accessor_of(field: Any) -> str:
+    """Return the attribute of a row to which a relation leads."""
+    is_reverse = isinstance(field, ForeignObjectRel)
+    name: str = field.get_accessor_name() if is_reverse else field.name
+    return name
 
 
 def _walk(children: Mapping[str, Exposed]) -> Iterator[Exposed]:

@@ -15,7 +15,7 @@ from django.utils.text import camel_case_to_spaces, slugify
 from django.utils.translation import override
 
 from mcp_channels.modeltools.aggregate import Aggregates, Groups
-from mcp_channels.modeltools.allowlist import Allowlist
+from mcp_channels.modeltools.allowlist import Allowlist, accessor_of
 from mcp_channels.modeltools.filters import Filters
 from mcp_channels.modeltools.forms import RowForm
 from mcp_channels.modeltools.keys import row_uri, show_key
@@ -48,10 +48,11 @@ OPERATIONS: Final = {
 }
 
 _SECRET: Final = re.compile(
-    r"passw(or)?d|pwd|passphrase|passcode|secret|token|salt|hash|otp|credential"
-    r"|signature|session_key|cvv|cvc|jwt"
+    r"passw(or)?d|passphrase|passcode|secret|token|credential|signature|session_key"
     r"|(access|api|auth|encryption|master|private|shared|signing|ssh|webhook)_?key"
-    r"|(activation|backup|recovery|reset|security|verification)_?code|pin_?code",
+    r"|(activation|backup|recovery|reset|security|verification)_?code|pin_?code"
+    # Only as words: a hashtag is no hash.
+    r"|(^|_)(cvc|cvv|hash|jwt|otp|pin|pwd|salt|totp)(_|$)",
     re.IGNORECASE,
 )
 
@@ -239,6 +240,16 @@ class Exposure:
                     f"list_select_related names {path!r}, which is no relation to one "
                     f"row. For several rows there is list_prefetch_related."
                 )
+        relations = {
+            accessor_of(field)
+            for field in model._meta.get_fields()
+            if field.is_relation
+        }
+        for lookup in tools.list_prefetch_related:
+            if not isinstance(lookup, str):
+                relations.add(lookup.to_attr)  # of a Prefetch
+            elif lookup.split(LOOKUP_SEP)[0] not in relations:
+                yield f"list_prefetch_related names {lookup!r}, which is no relation."
         if not self.allowlist.children and not self.allowlist.problems:
             yield "no fields are named, so there is nothing to show. Set fields."
 

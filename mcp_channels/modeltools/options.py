@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from django import forms
 from django.db import models
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 
 from mcp_channels.server.permissions import Asker
 
@@ -158,8 +158,14 @@ def mistakes(tools: ModelTools) -> Iterator[tuple[str, str]]:
             "filters must be a list of names, or a dictionary of them with lists of "
             'lookups, as in {"price": ["gte", "lte"]}.',
         )
-    if not isinstance(tools.list_prefetch_related, list | tuple):
-        yield "list_prefetch_related", "list_prefetch_related must be a list."
+    lookups = tools.list_prefetch_related
+    if not isinstance(lookups, list | tuple) or not all(
+        isinstance(lookup, str | Prefetch) for lookup in lookups
+    ):
+        yield (
+            "list_prefetch_related",
+            "list_prefetch_related must be a list of names and Prefetch objects.",
+        )
     if not (isinstance(tools.form, type) and issubclass(tools.form, forms.ModelForm)):
         yield "form", "form must be a class derived of django.forms.ModelForm."
 

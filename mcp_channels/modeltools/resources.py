@@ -1,5 +1,7 @@
 """Rows as resources: django://app_label.model/key."""
 
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -71,22 +73,23 @@ def make_template(exposure: Exposure) -> ResourceTemplate:
 
 def _complete(exposure: Exposure, context: Context, value: str) -> list[Any]:
     """Return the rows whose keys `value` may be meant to become."""
-    queryset = exposure.rows(context)
-    try:
-        if "\0" in value:
-            return []
-        if value and is_text(exposure.model._meta.pk):
-            queryset = queryset.filter(pk__istartswith=value)
-        elif value and exposure.search:
-            queryset = exposure.search.apply(
-                queryset, value, context, exposure.registered
-            )
-        elif value:
-            queryset = queryset.filter(pk=key_from_text(exposure.model, value))
-    except (NoSuchKey, ToolError):
-        return []
+    rows = exposure.rows(context)
     # One more than is sent, so that the client is told that there are more.
-    return _first(exposure, context, queryset, _MOST_COMPLETED + 1)
+    first = partial(_first, exposure, context, most=_MOST_COMPLETED + 1)
+    if not value:
+        return first(rows)
+    if is_text(exposure.model._meta.pk):
+        # No database has a text with the character NUL.
+        return [] if "\0" in value else first(rows.filter(pk__istartswith=value))
+    found = []
+    with suppress(NoSuchKey):
+        found = first(rows.filter(pk=key_from_text(exposure.model, value)))
+    if not found and exposure.search:
+        with suppress(ToolError):
+            found = first(
+                exposure.search.apply(rows, value, context, exposure.registered)
+            )
+    return found
 
 
 def _first(

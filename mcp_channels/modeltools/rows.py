@@ -155,8 +155,11 @@ class _Scope:
                 needed = exposure.tools.list_select_related
                 self._select += [f"{path}{LOOKUP_SEP}{name}" for name in needed]
             getters = self.getters(related.children, wanted, f"{path}{LOOKUP_SEP}")
-            cached = partial(related.field.get_cached_value, default=None)
-            return _one_getter(related, cached, make, getters, seen.sees)
+            find: Get = partial(related.field.get_cached_value, default=None)
+            if getattr(related.field.remote_field, "parent_link", False):
+                # It is made of the row itself.
+                find = attrgetter(related.accessor)
+            return _one_getter(related, find, make, getters, seen.sees)
         rows = related.model._default_manager.all() if seen.rows is None else seen.rows
         if related.is_many:
             # They are numbered to be cut, and what the rows are joined with for their

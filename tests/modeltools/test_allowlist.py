@@ -191,31 +191,33 @@ def test_a_key_of_several_columns_has_its_type():
 # Methods and properties
 
 
-class Parcel(Product):
-    class Meta:
-        app_label = "shop"
-        proxy = True
+with isolate_apps("tests.shop"):  # not among the models of other tests
 
-    @cached_property
-    def kept(self) -> int:
-        return self.stock + 1
+    class Parcel(Product):
+        class Meta:
+            app_label = "shop"
+            proxy = True
 
-    @django_cached_property
-    def held(self) -> int:
-        return self.stock + 2
+        @cached_property
+        def kept(self) -> int:
+            return self.stock + 1
 
-    def called(self) -> int:
-        return self.stock + 3
+        @django_cached_property
+        def held(self) -> int:
+            return self.stock + 2
 
-    @property
-    def label(self) -> int:
-        return self.stock + 4
+        def called(self) -> int:
+            return self.stock + 3
 
-    @staticmethod
-    def fixed() -> int:
-        return 0
+        @property
+        def label(self) -> int:
+            return self.stock + 4
 
-    writable = property(fset=lambda self, value: None)
+        @staticmethod
+        def fixed() -> int:
+            return 0
+
+        writable = property(fset=lambda self, value: None)
 
 
 @pytest.mark.parametrize(

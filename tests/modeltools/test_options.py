@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django import forms
 from django.contrib.auth.models import AnonymousUser
+from django.db.models import Prefetch
 
 from mcp_channels import ModelTools
 from mcp_channels.modeltools.options import mistakes
@@ -124,7 +125,8 @@ NUMBER = "must be a whole number, and at least 1."
         ("filters", {"price": None}, "must be a list of names, or a dictionary of"),
         ("filters", {"price": [5]}, "must be a list of names, or a dictionary of"),
         ("filters", {5: ["exact"]}, "must be a list of names, or a dictionary of"),
-        ("list_prefetch_related", "tags", "must be a list."),
+        ("list_prefetch_related", "tags", "must be a list of names and Prefetch"),
+        ("list_prefetch_related", [5], "must be a list of names and Prefetch"),
         ("form", forms.Form, "must be a class derived of django.forms.ModelForm."),
         ("form", 5, "must be a class derived of django.forms."),
     ],
@@ -148,7 +150,7 @@ def test_an_option_of_a_wrong_type_is_a_mistake(option, value, problem):
         ("page_size", 1),
         ("filters", ["price"]),
         ("filters", {"price": "gte", "stock": ("lt", "gt")}),
-        ("list_prefetch_related", ("tags",)),
+        ("list_prefetch_related", ("tags", Prefetch("lines"))),
     ],
 )
 def test_an_option_of_its_type_is_none(option, value):

@@ -240,7 +240,8 @@ async def test_key_is_completed_by_what_one_searches_for(site: Site, ada: Any) -
     await Letter.objects.acreate(subject="Dear Grace")
 
     assert await complete(site, ada, "letter", "ada") == [str(first.pk)]
-    assert await complete(site, ada, "letter", str(first.pk)) == []
+    assert await complete(site, ada, "letter", str(first.pk)) == [str(first.pk)]
+    assert await complete(site, ada, "letter", "999") == []
     assert await complete(site, ada, "letter", "a " * 50) == []
 
 
