@@ -343,9 +343,7 @@ def test_row_is_told_of_when_its_own_database_commits(told: list[str]) -> None:
 def test_abstract_and_swapped_models_are_in_no_family() -> None:
     # Models that other tests define may be of it, too.
     family = [
-        model
-        for model in changes._family(Book)
-        if model.__module__ == Book.__module__
+        model for model in changes._family(Book) if model.__module__ == Book.__module__
     ]
 
     assert set(family) == {Book, Product, Offer}
