@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 
-def test_postgres(package: Path) -> None:
+def test_postgres(postgres_package: Path) -> None:
     pytest = [sys.executable, "-m", "pytest", "--ds=tests.postgres.settings"]
     child = subprocess.run(
         [*pytest, "tests/postgres"],
