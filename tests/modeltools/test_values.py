@@ -213,7 +213,7 @@ def test_validators_are_in_the_schema():
         validators=[MinValueValidator(3), MinValueValidator(5), MaxValueValidator(9)]
     )
     text = models.CharField(validators=[MinLengthValidator(4)], blank=True)
-    lazy = models.PositiveIntegerField(validators=[MinValueValidator(lambda: -7)])
+    lazy = models.PositiveBigIntegerField(validators=[MinValueValidator(lambda: -7)])
 
     assert write_annotation_of(number) == Annotated[int, Meta(ge=5, le=9)]
     assert write_annotation_of(text) == Annotated[str, Meta(min_length=4)]

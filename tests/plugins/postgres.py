@@ -40,6 +40,18 @@ def postgres(postgres_package: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
     """Say where the databases are, before pytest-django makes those of the tests."""
-    for database in connections.settings.values():
-        if database["ENGINE"] == "django.db.backends.postgresql":
-            database["HOST"] = str(request.getfixturevalue("postgres"))
+    if _is_postgres():
+        host = request.getfixturevalue("postgres")
+        for database in connections.settings.values():
+            database["HOST"] = str(host)
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    """Leave the databases to end with their server: a thread that asynchronous code
+    ran in may still be connected to them, and PostgreSQL would not drop them."""
+    return django_db_keepdb or _is_postgres()
+
+
+def _is_postgres() -> bool:
+    return connections["default"].vendor == "postgresql"
