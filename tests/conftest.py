@@ -10,7 +10,11 @@ from mcp_channels.protocol.connection import Connection, Request
 from mcp_channels.protocol.server import ServerConnection
 from tests.reference import Reference
 
-pytest_plugins = ["mcp_channels.pytest_plugin", "tests.plugins.no_skips"]
+pytest_plugins = [
+    "mcp_channels.pytest_plugin",
+    "tests.plugins.no_skips",
+    "tests.plugins.postgres",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_ipv46_address
-from django.db.models import GenericIPAddressField, Q, QuerySet
+from django.db.models import GeneratedField, GenericIPAddressField, Q, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -29,8 +29,10 @@ from mcp_channels.modeltools.values import (
     Unshowable,
     annotation_of,
     is_list,
+    is_range,
     to_database,
     without_none,
+    write_annotation_of,
 )
 from mcp_channels.server.permissions import Asker
 from mcp_channels.server.tools import ToolError
@@ -63,6 +65,7 @@ _PARTS_OF_TIMES: Final = frozenset({"hour", "minute", "second"})
 _YEAR: Any = Annotated[int, Meta(ge=2, le=9998)]
 _TEXT: Any = Annotated[str, Meta(max_length=_LONGEST_TEXT)]
 _TEXTS: Any = Annotated[list[_TEXT], Meta(min_length=1, max_length=_MOST_LISTED)]
+_OF_SETS: Final = frozenset({"contained_by", "contains", "overlap"})
 _OF_KEYS: Final[Mapping[str, Any]] = {
     "has_key": _TEXT,
     "has_keys": _TEXTS,
@@ -186,8 +189,9 @@ class Filters:
         field, source = None, path
         if isinstance(exposed, Column):
             titles.append(exposed.title)
-            if not steps and last not in _TEXT_LOOKUPS:
-                field = exposed.field
+            is_part = last in _TEXT_LOOKUPS and without_none(exposed.annotation) is str
+            if not steps and not is_part:
+                field = _stored(exposed.field)
         elif last != "isnull":
             # A foreign key may hold another column of the other row than its key.
             source = f"{path}{LOOKUP_SEP}pk"
@@ -206,6 +210,13 @@ def to_column(field: Any, value: Any) -> Any:
     Raise ToolError, which does not say where it stood, for what cannot be compared.
     """
     value = to_database(value)
+    if isinstance(value, Range):
+        if value.bounds == "empty":
+            return field.range_type(empty=True)
+        return field.range_type(value.lower, value.upper, value.bounds)
+    if hasattr(field, "range_type") and not isinstance(value, bool):
+        # Django would have PostgreSQL cast a single number to numeric(None, None).
+        return field.range_type(value, value, "[]")
     if isinstance(field, GenericIPAddressField):
         try:
             for address in value if isinstance(value, list | tuple) else [value]:
@@ -226,15 +237,15 @@ def _lookup_annotation(exposed: Column | Related, steps: list[str], last: str) -
     if isinstance(exposed, Related):
         if steps or last not in ("exact", "in", "isnull"):
             raise Unshowable("a relation has the lookups exact, in and isnull.")
-        kind = annotation_of(exposed.model._meta.pk)
+        kind, field = annotation_of(exposed.model._meta.pk), exposed.field
     else:
-        kind = without_none(exposed.annotation)
-    annotation = _bounded(kind)
+        kind, field = without_none(exposed.annotation), _stored(exposed.field)
+    annotation = _bounded(kind, field)
     for step in steps:
         kind, annotation = _part(kind, step)
     if last == "isnull":
         return bool
-    if last == "exact" and kind not in (Any, File, Range, bytes):
+    if last == "exact" and kind not in (Any, File, bytes):
         return annotation
     if last == "in" and kind in (*ORDERED, bool):
         items: Any = list[annotation]  # type: ignore[valid-type]
@@ -247,10 +258,10 @@ def _lookup_annotation(exposed: Column | Related, steps: list[str], last: str) -
         return annotation
     if last in _OF_KEYS and (kind is Any or kind == dict[str, str | None]):
         return _OF_KEYS[last]
-    if last in ("contains", "contained_by", "overlap") and is_list(kind):
-        return Annotated[kind, Meta(min_length=1, max_length=_MOST_LISTED)]
-    if last == "contains" and kind is Range:
-        return Any
+    if last == "contains" and is_range(kind):
+        return annotation | write_annotation_of(field.base_field)
+    if last in _OF_SETS and (is_list(kind) or is_range(kind)):
+        return annotation
     # A part, compared for equality.
     return _part(kind, last)[1]
 
@@ -269,7 +280,18 @@ def _part(kind: Any, step: str) -> tuple[Any, Any]:
     raise Unshowable(f"there is no {step!r} for this field.")
 
 
-def _bounded(kind: Any) -> Any:
+def _stored(field: Any) -> Any:
+    """Return the field that says of which kind the values of `field` are."""
+    return field.output_field if isinstance(field, GeneratedField) else field
+
+
+def _bounded(kind: Any, field: Any = None) -> Any:
+    if is_list(kind):
+        item = write_annotation_of(field.base_field)
+        most = Meta(min_length=1, max_length=_MOST_LISTED)
+        return Annotated[list[item], most]  # type: ignore[valid-type]
+    if is_range(kind):
+        return Range[write_annotation_of(field.base_field)]  # type: ignore[misc]
     if kind is str:
         return _TEXT
     if kind is int:

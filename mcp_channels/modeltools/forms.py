@@ -51,6 +51,14 @@ _HIDDEN: Final = "The values do not go together, or not with those of another ro
 class _Given(forms.Widget):
     """Takes what is given as it is: it has its type already."""
 
+    def __init__(self, widget: Any) -> None:
+        super().__init__()
+        self._widget = widget
+
+    def decompress(self, value: Any) -> Any:
+        """Return the parts of a value, for a field that has several."""
+        return self._widget.decompress(value)
+
     def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
         return data.get(name)
 
@@ -167,7 +175,7 @@ class RowForm:
             try:
                 if name in given:
                     form.data[name] = self._to_form(context, child, given[name], form)
-                    form.fields[name].widget = _Given()
+                    form.fields[name].widget = _Given(form.fields[name].widget)
                 elif name in form.fields:
                     form.fields[name].disabled = True  # so it is not among the changes
             except ToolError as exc:
@@ -240,7 +248,11 @@ class RowForm:
             return False  # how a form is told to take the file away
         if value is None and not child.field.null and _is_json(field):
             raise ToolError("null is not possible.")
+        if value is None and child.field.null and not field.required:
+            # Forms of arrays and the like make something empty of it.
+            field.clean = _to_null
         if isinstance(value, Range):
+            value = to_database(value)
             if value.bounds == "empty" or value.lower is value.upper is None:
                 # A form takes these for no value at all.
                 raise ToolError("a range has a lower or an upper bound, or both.")
@@ -413,3 +425,7 @@ def _messages_with_names(model: Any) -> list[str]:
         if constraint.violation_error_message
         == constraint.default_violation_error_message
     ]
+
+
+def _to_null(value: Any) -> None:
+    return None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar, get_origin
 from uuid import UUID
 
 import msgspec
@@ -36,6 +36,7 @@ __all__ = [
     "converter_of",
     "describe",
     "is_list",
+    "is_range",
     "is_text",
     "one_of",
     "to_database",
@@ -56,6 +57,9 @@ _LONGEST: Final = timedelta(microseconds=MOST_INTEGER)
 _MOST_DESCRIBED: Final = 50
 
 
+Bound = TypeVar("Bound")
+
+
 class Unshowable(Exception):
     """A field has no JSON form; the text says why, and what to do."""
 
@@ -74,11 +78,11 @@ class Upload(Struct, frozen=True, forbid_unknown_fields=True):
     data: Annotated[bytes, Meta(description="The content as base64.")]
 
 
-class Range(Struct, frozen=True, forbid_unknown_fields=True):
-    """A range of PostgreSQL; None is unbounded."""
+class Range(Struct, Generic[Bound], frozen=True, forbid_unknown_fields=True):
+    """A range of PostgreSQL; "[" and "]" include a bound, and None is none at all."""
 
-    lower: Any = None
-    upper: Any = None
+    lower: Bound | None = None
+    upper: Bound | None = None
     bounds: Literal["[]", "[)", "(]", "()", "empty"] = "[)"
 
 
@@ -172,6 +176,13 @@ def to_database(value: Any) -> Any:
     """
     if isinstance(value, list | tuple):
         return type(value)(to_database(item) for item in value)
+    if isinstance(value, dict):
+        return {to_database(key): to_database(item) for key, item in value.items()}
+    if isinstance(value, Range):
+        lower, upper = to_database([value.lower, value.upper])
+        if None not in (lower, upper) and lower > upper:
+            raise ToolError("the lower bound is above the upper one.")
+        return Range(lower, upper, value.bounds)
     if isinstance(value, str) and "\0" in value:
         raise ToolError("a text cannot contain the character NUL.")
     if isinstance(value, int) and not LEAST_INTEGER <= value <= MOST_INTEGER:
@@ -244,7 +255,12 @@ def without_none(annotation: Any) -> Any:
 
 def is_list(annotation: Any) -> bool:
     """Tell whether an annotation is that of a list."""
-    return getattr(annotation, "__origin__", None) is list
+    return get_origin(annotation) is list
+
+
+def is_range(annotation: Any) -> bool:
+    """Tell whether an annotation is that of a range."""
+    return get_origin(annotation) is Range
 
 
 def _annotation_of(field: Any) -> Any:
@@ -299,6 +315,12 @@ def _constrained(field: Any) -> Any:
     annotation = _annotation_of(field)
     if annotation is File:
         return Upload
+    if is_list(annotation):
+        item = write_annotation_of(field.base_field)
+        most = Meta(max_length=field.size)
+        return Annotated[list[item], most]  # type: ignore[valid-type]
+    if is_range(annotation):
+        return Range[write_annotation_of(field.base_field)]  # type: ignore[misc]
     meta: dict[str, Any] = {}
     if annotation is int:
         meta = {
@@ -354,7 +376,7 @@ def _postgres_annotation(field: Any) -> Any:
     if _postgres(field, "HStoreField"):
         return dict[str, str | None]
     if _postgres(field, "RangeField"):
-        return Range
+        return Range[annotation_of(field.base_field)]  # type: ignore[misc]
     return None
 
 
@@ -388,11 +410,9 @@ def _to_json(value: Any) -> Any:
     return value
 
 
-def _to_range(value: Any) -> Range | None:
+def _to_range(value: Any) -> Range[Any] | None:
     if value is None:
         return None
     if value.isempty:
         return Range(bounds="empty")
-    return Range(
-        msgspec.to_builtins(value.lower), msgspec.to_builtins(value.upper), value.bounds
-    )
+    return Range(value.lower, value.upper, value.bounds)

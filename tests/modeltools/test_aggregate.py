@@ -202,6 +202,7 @@ def test_groups_have_a_limit_in_bytes(counter):
     )
 
 
+@pytest.mark.sqlite
 def test_a_sum_that_is_too_large_is_refused(counter):
     counter.expose(Sample, fields=FIELDS, operations=["aggregate"])
     Sample.objects.bulk_create([Sample(big=2**63 - 1) for _ in range(2)])

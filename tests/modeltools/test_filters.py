@@ -10,12 +10,14 @@ import msgspec
 import pytest
 from django.contrib.postgres.fields import ArrayField, HStoreField, IntegerRangeField
 from django.db import connection, models
+from django.db.backends.postgresql.psycopg_any import NumericRange
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
 
 from mcp_channels import ToolError
 from mcp_channels.modeltools.allowlist import Allowlist
 from mcp_channels.modeltools.filters import Filters, to_column
+from mcp_channels.modeltools.values import Range
 from tests.shop.counter import Anybody, Counter
 from tests.shop.models import (
     Book,
@@ -581,18 +583,24 @@ def test_fields_of_postgresql_have_lookups_of_their_own():
             labels = ArrayField(models.CharField(max_length=9))
             equipment = HStoreField()
             floors = IntegerRangeField()
+            all_floors = models.GeneratedField(
+                expression=models.F("floors"),
+                output_field=IntegerRangeField(),
+                db_persist=True,
+            )
 
             class Meta:
                 app_label = "shop"
 
-    fields = ["labels", "equipment", "floors"]
+    fields = ["labels", "equipment", "floors", "all_floors"]
     filters = compile(
         Room,
         fields,
         {
             "labels": ["contains", "contained_by", "overlap", "len", "len__gt"],
             "equipment": ["has_key", "has_keys"],
-            "floors": ["contains"],
+            "floors": ["exact", "contains", "contained_by", "overlap"],
+            "all_floors": ["exact"],
         },
     )
 
@@ -601,7 +609,17 @@ def test_fields_of_postgresql_have_lookups_of_their_own():
     assert decode(b'{"labels__len": 2, "equipment__has_keys": ["a"]}').labels__len == 2
     with pytest.raises(msgspec.ValidationError, match=re.escape("$.labels__overlap")):
         decode(b'{"labels__overlap": []}')
-    assert "there is no 'exact'" in problem(Room, fields, {"floors": ["exact"]})
+    with pytest.raises(msgspec.ValidationError, match=re.escape("$.labels__overlap")):
+        decode(b'{"labels__overlap": ["longer than 9"]}')
+    assert decode(b'{"floors__contains": 2}').floors__contains == 2
+    assert decode(b'{"floors__contains": {}}').floors__contains == Range()
+    assert decode(b'{"all_floors": {"lower": 1}}').all_floors == Range(1)
+    with pytest.raises(
+        msgspec.ValidationError, match=re.escape("Expected `int | object`")
+    ):
+        # In Django's hands it would be the name of another column.
+        decode(b'{"floors__contains": "id"}')
+    assert "there is no 'gt'" in problem(Room, fields, {"floors": ["gt"]})
     assert "there is no 'gt'" in problem(Room, fields, {"labels": ["gt"]})
 
 
@@ -612,3 +630,12 @@ def test_what_is_compared_with_a_column_fits_it():
     assert to_column(None, "no address") == "no address"
     with pytest.raises(ToolError, match="it is no IP address"):
         to_column(address, ("::1", "::x"))
+
+
+def test_what_is_compared_with_a_range_is_one():
+    floors = IntegerRangeField()
+
+    assert to_column(floors, Range(1, 3, "(]")) == NumericRange(1, 3, "(]")
+    assert to_column(floors, Range(bounds="empty")) == NumericRange(empty=True)
+    assert to_column(floors, 2) == NumericRange(2, 2, "[]")
+    assert to_column(floors, True) is True

@@ -10,10 +10,15 @@ import msgspec
 import pytest
 from django import forms
 from django.contrib.auth import get_user_model
-from django.contrib.postgres.fields import DateRangeField, IntegerRangeField
+from django.contrib.postgres.fields import (
+    ArrayField,
+    DateRangeField,
+    IntegerRangeField,
+)
 from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
 from django.db import models
+from django.db.backends.postgresql.psycopg_any import NumericRange
 from django.test.utils import isolate_apps
 from pytest_django.fixtures import Settings as DjangoSettings
 
@@ -874,7 +879,7 @@ def test_fault_is_told_once(counter: Counter, atlas: Product) -> None:
     assert said == "values.sku: Product with this Stock keeping unit already exists."
 
 
-# Ranges, of which only PostgreSQL has columns
+# Ranges and arrays, of which only PostgreSQL has columns
 
 
 @pytest.fixture
@@ -884,20 +889,22 @@ def bind_season() -> Any:
         class Season(models.Model):
             days = DateRangeField(null=True, blank=True)
             sizes = IntegerRangeField(null=True, blank=True)
+            names = ArrayField(models.TextField(), null=True, blank=True)
 
             class Meta:
                 app_label = "shop"
 
     counter = Counter()
-    form = counter.expose(Season, fields=["days", "sizes"]).form
+    form = counter.expose(Season, fields=["days", "sizes", "names"]).form
 
-    def bind(**given: Any) -> Any:
+    def bind(was: Any = None, **given: Any) -> Any:
+        season, is_new = Season(**(was or {})), was is None
         values = msgspec.convert(given, form.type_for_create)
         bound = form.bind(
-            counter.context, Season(), form.given(values), "values", is_new=True
+            counter.context, season, form.given(values), "values", is_new=is_new
         )
         assert bound.is_valid(), bound.errors
-        return bound.cleaned_data
+        return bound
 
     return bind
 
@@ -906,7 +913,7 @@ def test_range_keeps_its_bounds(bind_season: Any) -> None:
     data = bind_season(
         days={"lower": "2026-01-01", "upper": "2026-02-01", "bounds": "[]"},
         sizes={"lower": 3},
-    )
+    ).cleaned_data
 
     days = data["days"]
     assert (days.lower, days.upper) == (date(2026, 1, 1), date(2026, 2, 1))
@@ -920,6 +927,25 @@ def test_range_keeps_its_bounds(bind_season: Any) -> None:
 def test_range_of_nothing_is_refused(bind_season: Any, value: Any) -> None:
     with pytest.raises(ToolError, match="a lower or an upper bound, or both"):
         bind_season(sizes=value)
+
+
+def test_range_that_ends_before_it_begins_is_refused(bind_season: Any) -> None:
+    with pytest.raises(ToolError, match="sizes: the lower bound is above the upper"):
+        bind_season(sizes={"lower": 2, "upper": 1})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "changed"), [({"lower": 1}, []), ({"lower": 2}, ["sizes"])]
+)
+def test_change_of_a_range_is_noticed(
+    bind_season: Any, sizes: Any, changed: Any
+) -> None:
+    assert bind_season({"sizes": NumericRange(1)}, sizes=sizes).changed_data == changed
+
+
+@pytest.mark.parametrize("names", [None, [], ["spring"]])
+def test_null_is_not_an_empty_array(bind_season: Any, names: Any) -> None:
+    assert bind_season(names=names).cleaned_data["names"] == names
 
 
 # Rows that are there

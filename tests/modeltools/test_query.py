@@ -389,6 +389,7 @@ def test_a_long_text_is_in_no_cursor(counter):
     assert len(page["next_cursor"]) < 1500
 
 
+@pytest.mark.sqlite
 def test_a_page_is_one_query_that_an_index_serves(counter, samples):
     counter.expose(Product, fields=["sku"])
     with CaptureQueriesContext(connection) as queries:

@@ -37,6 +37,7 @@ from mcp_channels.modeltools.values import (
     converter_of,
     describe,
     is_list,
+    is_range,
     is_text,
     one_of,
     to_database,
@@ -160,7 +161,8 @@ def test_a_key_has_the_type_of_its_column(model, name, annotation):
         (ArrayField(models.FloatField()), list[float | None]),
         (ArrayField(ArrayField(models.UUIDField())), list[list[UUID]]),
         (HStoreField(null=True), dict[str, str | None] | None),
-        (IntegerRangeField(), Range),
+        (IntegerRangeField(), Range[int]),
+        (DateRangeField(), Range[dt.date]),
     ],
 )
 def test_a_field_of_postgresql_has_its_type(made, annotation):
@@ -194,6 +196,12 @@ def test_what_has_no_json_form_is_refused(made, reason):
             models.CharField(max_length=5),
             Annotated[str, Meta(min_length=1, max_length=5)],
         ),
+        (
+            ArrayField(ArrayField(models.DateField(null=True)), size=2, null=True),
+            Annotated[list[Annotated[list[dt.date | None], Meta()]], Meta(max_length=2)]
+            | None,
+        ),
+        (DateRangeField(), Range[dt.date]),
     ],
 )
 def test_what_may_be_written_has_its_type(made, annotation):
@@ -205,7 +213,7 @@ def test_validators_are_in_the_schema():
         validators=[MinValueValidator(3), MinValueValidator(5), MaxValueValidator(9)]
     )
     text = models.CharField(validators=[MinLengthValidator(4)], blank=True)
-    lazy = models.PositiveIntegerField(validators=[MinValueValidator(lambda: -7)])
+    lazy = models.PositiveBigIntegerField(validators=[MinValueValidator(lambda: -7)])
 
     assert write_annotation_of(number) == Annotated[int, Meta(ge=5, le=9)]
     assert write_annotation_of(text) == Annotated[str, Meta(min_length=4)]
@@ -310,7 +318,7 @@ def test_a_range_has_bounds():
     assert numbers(None) is None
     assert numbers(NumericRange(1, None)) == Range(1, None, "[)")
     assert numbers(NumericRange(empty=True)) == Range(bounds="empty")
-    assert days(DateRange(day, day, "[]")) == Range("2026-01-02", "2026-01-02", "[]")
+    assert days(DateRange(day, day, "[]")) == Range(day, day, "[]")
 
 
 def test_an_object_in_place_of_a_value_is_shown_as_the_value():
@@ -386,6 +394,8 @@ def test_none_can_be_left_out(annotation, rest):
 def test_lists_are_known():
     assert is_list(list[int])
     assert not is_list(dict[str, int])
+    assert is_range(Range[int])
+    assert not is_range(list[int])
     assert one_of(["a", "b"]) == Literal["a", "b"]
 
 
@@ -404,6 +414,9 @@ def test_lists_are_known():
         None,
         ("a", 5),
         ["a", "b"],
+        {"a": None, "": "b"},
+        Range(1, 2, "[]"),
+        Range(None, Decimal(1)),
     ],
 )
 def test_what_a_database_takes_stays(value):
@@ -415,6 +428,10 @@ def test_what_a_database_takes_stays(value):
     [
         ("a\0b", "a text cannot contain the character NUL."),
         (["a", "\0"], "a text cannot contain the character NUL."),
+        ({"\0": "a"}, "a text cannot contain the character NUL."),
+        ({"a": "\0"}, "a text cannot contain the character NUL."),
+        (Range(2**63, None), "a number cannot have more than 64 bits."),
+        (Range(2, 1), "the lower bound is above the upper one."),
         ((1, 2**63), "a number cannot have more than 64 bits."),
         (-(2**63) - 1, "a number cannot have more than 64 bits."),
         (Decimal("NaN"), "it must be a number, and finite."),
@@ -435,6 +452,14 @@ def test_what_no_database_takes_is_refused(value, reason):
 
 
 NAIVE = dt.datetime(2026, 7, 1, 12)
+
+
+def test_moments_of_a_range_are_those_of_the_database(settings):
+    settings.TIME_ZONE = "Europe/Berlin"
+    found = to_database(Range(NAIVE, None))
+
+    assert found.lower.isoformat() == "2026-07-01T12:00:00+02:00"
+    assert found.upper is None
 
 
 @pytest.mark.parametrize("value", [NAIVE.replace(tzinfo=UTC), NAIVE])

@@ -1,28 +1,22 @@
-"""Settings of the tests that run on PostgreSQL; conftest.py says where that is."""
+"""Settings of the tests on PostgreSQL; tests.plugins.postgres says where that is."""
+
+from typing import Any
 
 from tests.settings import *  # noqa: F403
+from tests.settings import INSTALLED_APPS as APPS
 
-INSTALLED_APPS = [
-    "django.contrib.admin",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.messages",
-    "django.contrib.postgres",
-    "django.contrib.sessions",
-    "channels",
-    "mcp_channels",
-    "tests.shop",
-    "tests.postgres",
-]
-# Of the admin only the history is wanted, which needs neither.
-SILENCED_SYSTEM_CHECKS = ["admin.E403", "admin.E408", "admin.E409", "admin.E410"]
-DATABASES = {
-    "default": {
+INSTALLED_APPS = [*APPS, "django.contrib.postgres", "tests.postgres"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the quickest
+
+
+def _database(name: str) -> dict[str, Any]:
+    return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": "tests",
+        "NAME": name,
         "USER": "postgres",
-        # The models of tests have none, and refer to models that do.
+        # The models of tests have no migrations, and refer to models that do.
         "TEST": {"MIGRATE": False},
     }
-}
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the quickest
+
+
+DATABASES = {"default": _database("tests"), "archive": _database("archive")}

@@ -1,15 +1,35 @@
-"""The tests on PostgreSQL, in a process that has their settings."""
+"""
+The tests on PostgreSQL, in processes that have their settings: those of this folder,
+and of the others those of which a database has a say.
+"""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
-def test_postgres(package: Path) -> None:
+ROOT = Path(__file__).resolve().parents[2]
+READING = ["filters", "search", "reach", "query", "aggregate"]
+WRITING = ["forms", "write", "actions"]
+OPERATIONS = ["read_operations", "write_operations", "resources"]
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        ["tests/postgres"],
+        *(
+            [f"tests/modeltools/test_{name}.py" for name in names]
+            for names in (READING, WRITING, OPERATIONS)
+        ),
+    ],
+)
+def test_postgres(postgres_package: Path, tests: list[str]) -> None:
     pytest = [sys.executable, "-m", "pytest", "--ds=tests.postgres.settings"]
     child = subprocess.run(
-        [*pytest, "tests/postgres"],
-        cwd=Path(__file__).resolve().parents[2],
+        [*pytest, "-m", "not sqlite", *tests],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

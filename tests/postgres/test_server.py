@@ -9,8 +9,8 @@ import pytest
 from tests.postgres import server
 
 
-def test_server_ends_with_its_block_and_leaves_nothing(package: Path) -> None:
-    with server.serve(package) as folder:
+def test_server_ends_with_its_block_and_leaves_nothing(postgres_package: Path) -> None:
+    with server.serve(postgres_package) as folder:
         with psycopg.connect(
             host=str(folder), user=server.USER, dbname="postgres"
         ) as connection:
@@ -24,8 +24,13 @@ def test_server_ends_with_its_block_and_leaves_nothing(package: Path) -> None:
         os.kill(pid, 0)
 
 
-def test_server_that_does_not_start_says_why(package: Path, monkeypatch) -> None:
+def test_server_that_does_not_start_says_why(
+    postgres_package: Path, monkeypatch
+) -> None:
     monkeypatch.setitem(server.OPTIONS, "no_such_option", "1")
 
-    with pytest.raises(RuntimeError, match="no_such_option"), server.serve(package):
+    with (
+        pytest.raises(RuntimeError, match="no_such_option"),
+        server.serve(postgres_package),
+    ):
         pass
