@@ -27,12 +27,13 @@ class MCPChannelsConfig(AppConfig):
         a method `mcp_register(registry)` is asked. Raise ImproperlyConfigured when
         something cannot be offered.
         """
-        from mcp_channels.checks import check_registry, check_settings
+        from mcp_channels.checks import check_registry, check_settings, check_tables
         from mcp_channels.conf import get_settings, problems
         from mcp_channels.server.registry import registry
 
         checks.register(check_settings)
         checks.register(check_registry)
+        checks.register(check_tables, checks.Tags.database)
         if problems():
             # The check says what is wrong, better than an exception from here.
             return

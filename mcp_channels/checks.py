@@ -1,23 +1,27 @@
 """
 System checks: what is wrong with a site's configuration, before it runs.
 
-E001 MCP_CHANNELS is wrong. W001 a tool has no description. W002 anybody may call a tool
-that writes. W003 no server can speak WebSocket.
+E001 MCP_CHANNELS is wrong. E002 it names what is not there. W001 a tool has no
+description. W002 anybody may call a tool that writes. W003 no server can speak
+WebSocket. W004 there are no tables.
 """
 
 from collections.abc import Iterable, Sequence
+from inspect import iscoroutinefunction
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning
+from django.utils.module_loading import import_string
 from msgspec import UNSET
 
-from mcp_channels.conf import get_settings, problems
+from mcp_channels.conf import Settings, get_settings, problems
+from mcp_channels.policy import is_migrated
 from mcp_channels.server.registry import registry
 from mcp_channels.server.tools import Tool
 
-__all__ = ["check_registry", "check_settings"]
+__all__ = ["check_registry", "check_settings", "check_tables"]
 
 
 def check_settings(
@@ -28,6 +32,8 @@ def check_settings(
         Error(f"MCP_CHANNELS: {problem}", id="mcp_channels.E001")
         for problem in problems()
     ]
+    if not found:
+        found += _check_names(get_settings())
     if getattr(django_settings, "ASGI_APPLICATION", None) is None:
         found.append(
             Warning(
@@ -40,6 +46,27 @@ def check_settings(
     return found
 
 
+def check_tables(
+    app_configs: Sequence[AppConfig] | None,
+    databases: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[CheckMessage]:
+    """Check that the tables are there, where databases are checked at all."""
+    from mcp_channels.models import Endpoint
+
+    if Endpoint.objects.db not in (databases or ()) or is_migrated():
+        return []
+    # No error: that would keep `migrate` from making them.
+    return [
+        Warning(
+            "The tables of mcp_channels are missing.",
+            hint="Run manage.py migrate. Until then the settings alone say what is "
+            "served, and there are no access tokens.",
+            id="mcp_channels.W004",
+        )
+    ]
+
+
 def check_registry(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -47,6 +74,28 @@ def check_registry(
     if problems():
         return []
     return list(_check_tools(registry.tools.values()))
+
+
+def _check_names(settings: Settings) -> Iterable[CheckMessage]:
+    for path in settings.AUTHENTICATORS:
+        try:
+            is_right = callable(import_string(path))
+            is_right = is_right and not iscoroutinefunction(import_string(path))
+        except ImportError:
+            is_right = False
+        if not is_right:
+            yield Error(
+                f"AUTHENTICATORS: {path!r} is no function that can be called.",
+                hint="Write the dotted path of a synchronous function that takes a "
+                "Handshake.",
+                id="mcp_channels.E002",
+            )
+    if settings.CACHE not in django_settings.CACHES:
+        yield Error(
+            f"CACHE: {settings.CACHE!r} is none of CACHES.",
+            hint="Write the alias of a cache, best of one that all workers share.",
+            id="mcp_channels.E002",
+        )
 
 
 def _check_tools(tools: Iterable[Tool]) -> Iterable[CheckMessage]:

@@ -30,6 +30,7 @@ from mcp_channels.auth import (
     authenticate,
     choose_subprotocol,
     renew,
+    without_credentials,
 )
 from mcp_channels.conf import Settings, get_settings
 from mcp_channels.policy import Policy, current_policy, renew_policy
@@ -119,6 +120,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         except Refused as exc:
             await refuse(self.scope, self.base_send, exc)
             return
+        self.scope: Any = without_credentials(self.scope)
         settings = get_settings()
         dispatcher = Dispatcher(
             id=self._worker.next_connection_id(),
@@ -146,6 +148,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         self._max_bytes = settings.MAX_FRAME_BYTES
         await self.accept(subprotocol)
         self.dispatcher = dispatcher
+        self._last_frame = monotonic()
         if settings.IDLE_TIMEOUT is not None:
             self._watch(dispatcher, settings.IDLE_TIMEOUT)
 

@@ -299,9 +299,11 @@ class AccessTokenManager(models.Manager["AccessToken"]):
     def find(self, secret: str) -> "AccessToken | None":
         """Return the token with this secret that may be used now, with its user; None
         when there is none."""
-        if not is_token(secret):
-            return None
-        digest, now = digest_of(secret), timezone.now()
+        return self.find_by_digest(digest_of(secret)) if is_token(secret) else None
+
+    def find_by_digest(self, digest: str) -> "AccessToken | None":
+        """Return the token whose secret has this digest; see find()."""
+        now = timezone.now()
         return (
             self.select_related("user")
             .filter(

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage, run_checks
+from django.db import connection
 from pytest_django.fixtures import Settings as DjangoSettings
 
 from mcp_channels import checks
@@ -48,6 +49,72 @@ def test_every_wrong_setting_is_an_error(settings: DjangoSettings) -> None:
         ("mcp_channels.E001", "MCP_CHANNELS: PAGE_SIZE must be at least 1."),
     ]
     assert all(one.is_serious() for one in found)
+
+
+async def coroutine() -> None: ...
+
+
+NO_FUNCTION = 5
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "no.such.module",
+        "nothing",
+        "mcp_channels.tokens.no_such",
+        f"{__name__}.NO_FUNCTION",
+        f"{__name__}.coroutine",
+    ],
+)
+def test_authenticator_that_cannot_be_called_is_an_error(
+    settings: DjangoSettings, path: str
+) -> None:
+    settings.MCP_CHANNELS = {
+        "AUTHENTICATORS": ["mcp_channels.tokens.authenticate", path]
+    }
+    (found,) = check()
+
+    assert found.id == "mcp_channels.E002"
+    assert repr(path) in found.msg
+
+
+def test_cache_that_does_not_exist_is_an_error(settings: DjangoSettings) -> None:
+    settings.MCP_CHANNELS = {"CACHE": "redis"}
+    (found,) = check()
+
+    assert (found.id, found.msg) == (
+        "mcp_channels.E002",
+        "CACHE: 'redis' is none of CACHES.",
+    )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("databases", "tables", "ids"),
+    [
+        (None, [], []),
+        ([], [], []),
+        (["other"], [], []),
+        (["default"], [], ["mcp_channels.W004"]),
+        (["default"], ["mcp_channels_endpoint"], []),
+    ],
+)
+def test_tables_are_missed_where_databases_are_checked(
+    monkeypatch: pytest.MonkeyPatch, databases: Any, tables: Any, ids: list[str]
+) -> None:
+    monkeypatch.setattr(
+        connection.introspection, "table_names", lambda *args, **kwargs: tables
+    )
+    found = checks.check_tables(None, databases=databases)
+
+    assert [one.id for one in found] == ids
+    assert not any(one.is_serious() for one in found)
+
+
+@pytest.mark.django_db
+def test_database_is_checked_when_django_is_asked_to() -> None:
+    assert run_checks(tags=["database"], databases=["default"]) == []
 
 
 def test_wrong_settings_are_no_reason_to_fail_at_the_registry(
@@ -118,13 +185,18 @@ def test_a_site_that_cannot_speak_websocket_is_told(
 
 
 def test_ids_are_those_that_the_module_lists(
-    registry: Registry, settings: DjangoSettings
+    registry: Registry, settings: DjangoSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.tool(undescribed)
     settings.ASGI_APPLICATION = None
     warnings = {one.id for one in check()}
     settings.MCP_CHANNELS = {"PAGE_SIZE": 0}
     errors = {one.id for one in check()} - warnings
+    settings.MCP_CHANNELS = {"CACHE": "none"}
+    errors |= {one.id for one in check()} - warnings
+    monkeypatch.setattr(checks, "is_migrated", lambda: False)
+    (missing,) = checks.check_tables(None, databases=["default"])
+    warnings.add(missing.id)
 
     assert errors | warnings == {
         f"mcp_channels.{id}" for id in re.findall(r"\b[EW]\d{3}\b", checks.__doc__)
