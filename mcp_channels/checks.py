@@ -3,7 +3,8 @@ System checks: what is wrong with a site's configuration, before it runs.
 
 E001 MCP_CHANNELS is wrong. E002 it names what is not there. W001 a tool has no
 description. W002 anybody may call a tool that writes. W003 no server can speak
-WebSocket. W004 there are no tables.
+WebSocket. W004 there are no tables. W005 anybody may call a tool that writes, as a row
+says. W006 a row names a permission or a group that does not exist.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,11 +18,12 @@ from django.utils.module_loading import import_string
 from msgspec import UNSET
 
 from mcp_channels.conf import Settings, get_settings, problems
-from mcp_channels.policy import is_migrated
-from mcp_channels.server.registry import registry
+from mcp_channels.policy import Policy, compile_policy, is_migrated
+from mcp_channels.server.permissions import Identity, may_see
+from mcp_channels.server.registry import Registry, registry
 from mcp_channels.server.tools import Tool
 
-__all__ = ["check_registry", "check_settings", "check_tables"]
+__all__ = ["check_registry", "check_rows", "check_settings", "check_tables"]
 
 
 def check_settings(
@@ -67,6 +69,23 @@ def check_tables(
     ]
 
 
+def check_rows(
+    app_configs: Sequence[AppConfig] | None,
+    databases: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[CheckMessage]:
+    """Check what the rows of endpoints and primitives say."""
+    from mcp_channels.models import Endpoint
+
+    if problems() or Endpoint.objects.db not in (databases or ()) or not is_migrated():
+        return []
+    policy = compile_policy()
+    return [
+        *_check_endpoints(policy, registry),
+        *_check_requirements(policy),
+    ]
+
+
 def check_registry(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -74,6 +93,63 @@ def check_registry(
     if problems():
         return []
     return list(_check_tools(registry.tools.values()))
+
+
+def _check_endpoints(policy: Policy, registry: Registry) -> Iterable[CheckMessage]:
+    from django.contrib.auth.models import AnonymousUser
+
+    for endpoint in policy.endpoints.values():
+        if not endpoint.enabled or not endpoint.allow_anonymous:
+            continue
+        anybody = Identity(AnonymousUser(), endpoint=endpoint)
+        writes = [
+            primitive.name
+            for primitive in policy.offer(registry)
+            if not primitive.needs_permission
+            and not primitive.is_read_only
+            and may_see(anybody, primitive)
+        ]
+        if writes:
+            yield Warning(
+                f"Endpoint {endpoint.slug!r} lets anybody call what may write: "
+                f"{', '.join(writes)}.",
+                hint="Switch it to read-only, choose what it serves, or let nobody in "
+                "without credentials.",
+                id="mcp_channels.W005",
+            )
+
+
+def _check_requirements(policy: Policy) -> Iterable[CheckMessage]:
+    from django.contrib.auth.models import Group, Permission
+
+    named = [
+        *(
+            (f"Endpoint {endpoint.slug!r}", endpoint.requirement)
+            for endpoint in policy.endpoints.values()
+        ),
+        *(
+            (f"{kind.capitalize()} {key!r}", primitive.requirement)
+            for (kind, key), primitive in policy.primitives.items()
+            if primitive.requirement is not None
+        ),
+    ]
+    groups = set(Group.objects.values_list("name", flat=True))
+    permissions = {
+        f"{app}.{codename}"
+        for app, codename in Permission.objects.values_list(
+            "content_type__app_label", "codename"
+        )
+    }
+    for label, requirement in named:
+        missing = sorted(
+            {*requirement.groups} - groups | {*requirement.permissions} - permissions
+        )
+        if missing:
+            yield Warning(
+                f"{label} requires what does not exist: {', '.join(missing)}.",
+                hint="Until it does, only superusers get by.",
+                id="mcp_channels.W006",
+            )
 
 
 def _check_names(settings: Settings) -> Iterable[CheckMessage]:

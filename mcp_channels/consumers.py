@@ -45,6 +45,7 @@ from mcp_channels.server.dispatch import Dispatcher
 from mcp_channels.server.events import AccessChanged
 from mcp_channels.server.permissions import EndpointPolicy, Identity
 from mcp_channels.server.registry import Registry, registry
+from mcp_channels.watch import unwatch, watch
 from mcp_channels.worker import get_worker
 
 __all__ = ["MCPConsumer"]
@@ -141,6 +142,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
             max_subscriptions=settings.MAX_SUBSCRIPTIONS,
         )
         audience.add(dispatcher)
+        watch(dispatcher)
         self._joined = dispatcher
         if audience.heard != heard:
             # It may have been looked up before that happened.
@@ -227,6 +229,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
     async def _leave(self, audience: Audience) -> None:
         if self._joined is not None:
             audience.discard(self._joined)
+            unwatch(self._joined)
             await self._joined.shut()
         self._worker.leave(audience)
 

@@ -8,6 +8,7 @@ nothing opens up when that is gone: groups by their names, endpoints by their sl
 import hashlib
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
@@ -21,6 +22,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from mcp_channels.protocol.content import Icon
+from mcp_channels.server.primitives import Primitive
 
 __all__ = [
     "AccessToken",
@@ -123,6 +125,32 @@ class PrimitiveKind(models.TextChoices):
     TEMPLATE = "resource template", _("resource template")
 
 
+class PrimitiveSettingManager(models.Manager["PrimitiveSetting"]):
+    def sync(self, primitives: Iterable[Primitive]) -> tuple[int, int]:
+        """
+        Make the rows of `primitives`, and mark those of what is gone.
+
+        Return how many were made, and how many are marked now.
+        """
+        longest = PrimitiveSetting._meta.get_field("key").max_length or 0
+        offered = {(p.kind, p.key) for p in primitives if len(p.key) <= longest}
+        rows = {(row.kind, row.key): row for row in self.all()}
+        made = [
+            PrimitiveSetting(kind=kind, key=key)
+            for kind, key in sorted(offered - rows.keys())
+        ]
+        # Another process may do the same.
+        self.bulk_create(made, ignore_conflicts=True)
+        marked = 0
+        for place, row in rows.items():
+            is_gone = place not in offered
+            marked += is_gone
+            if is_gone is (row.missing_since is None):
+                row.missing_since = timezone.now() if is_gone else None
+                row.save(update_fields=["missing_since"])
+        return len(made), marked
+
+
 class PrimitiveSetting(models.Model):
     """
     What is other about one primitive than its code says.
@@ -162,6 +190,8 @@ class PrimitiveSetting(models.Model):
         editable=False,
         help_text=_("Since when no code offers it; empty while some does."),
     )
+
+    objects: ClassVar[PrimitiveSettingManager] = PrimitiveSettingManager()
 
     class Meta:
         verbose_name = _("primitive")

@@ -168,27 +168,33 @@ def compile_policy() -> Policy:
             logger.error("Run manage.py migrate: mcp_channels has no tables yet")
         return Policy()
     keys = {row["id"]: (row["kind"], row["key"]) for row in primitives}
-    if not primitives and not endpoints:
+    compiled = {keys[row["id"]]: _compile_primitive(row) for row in primitives}
+    # Most rows say nothing.
+    others = {key: own for key, own in compiled.items() if own != PrimitivePolicy()}
+    if not others and not endpoints:
         return Policy()
+    said = [row for row in primitives if keys[row["id"]] in others]
+    picked = [(endpoint, keys[own]) for endpoint, own in chosen]
     return Policy(
-        revision=_digest([primitives, endpoints, chosen]),
+        revision=_digest([said, endpoints, picked]),
         endpoints={
             row["slug"]: _compile_endpoint(
-                row, [keys[own] for endpoint, own in chosen if endpoint == row["id"]]
+                row, [key for endpoint, key in picked if endpoint == row["id"]]
             )
             for row in endpoints
         },
-        primitives={
-            keys[row["id"]]: PrimitivePolicy(
-                enabled=row["enabled"],
-                title=row["title"],
-                description=row["description"],
-                requirement=_compile_requirement(row),
-                timeout=row["timeout"],
-                rate=row["rate"],
-            )
-            for row in primitives
-        },
+        primitives=others,
+    )
+
+
+def _compile_primitive(row: Mapping[str, Any]) -> PrimitivePolicy:
+    return PrimitivePolicy(
+        enabled=row["enabled"],
+        title=row["title"],
+        description=row["description"],
+        requirement=_compile_requirement(row),
+        timeout=row["timeout"],
+        rate=row["rate"],
     )
 
 

@@ -1,8 +1,9 @@
 """Who is signed in to the site, by the session cookie or as a middleware says."""
 
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from django.apps import apps
 from django.conf import settings as django_settings
@@ -12,13 +13,34 @@ from django.contrib.auth import (
     SESSION_KEY,
     load_backend,
 )
+from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from mcp_channels.auth import Handshake, Refused
 from mcp_channels.models import digest_of
 from mcp_channels.server.permissions import Identity
 
-__all__ = ["authenticate", "find_session_user", "identify_session"]
+__all__ = ["Session", "authenticate", "find_living"]
+
+# Keys of one query: databases differ in how many they take.
+_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session, which can be asked whose it is now."""
+
+    key: str = field(repr=False)
+
+    def __call__(self) -> Identity | None:
+        """Return its identity, None when it is over or nobody's."""
+        user = _find_user(self.key)
+        return None if user is None else self.identify(user)
+
+    def identify(self, user: Any) -> Identity:
+        """Return the identity of `user`, who is signed in with it."""
+        digest = digest_of(self.key)
+        return Identity(user, session=digest, credential="session", renew=self)
 
 
 def authenticate(handshake: Handshake) -> Identity | None:
@@ -33,7 +55,7 @@ def authenticate(handshake: Handshake) -> Identity | None:
         identity = _identify_user(user, handshake.scope.get("session"))
     else:
         key = handshake.cookies.get(django_settings.SESSION_COOKIE_NAME)
-        identity = None if key is None else identify_session(key)
+        identity = None if key is None else Session(key)()
     # A browser adds the cookie to what a page asks, whoever wrote the page: "*" as an
     # origin would let every one of them act as its visitor.
     is_by_page = "cookie" in handshake.headers
@@ -45,20 +67,21 @@ def authenticate(handshake: Handshake) -> Identity | None:
     raise Refused(403, "A session cookie needs the Origin of a known site")
 
 
-def identify_session(key: str) -> Identity | None:
-    """Return the identity of a session, None when it is over or nobody's."""
-    user = find_session_user(key)
-    if user is None:
-        return None
-    return Identity(
-        user,
-        session=digest_of(key),
-        credential="session",
-        renew=partial(identify_session, key),
-    )
+def find_living(keys: Iterable[str]) -> set[str]:
+    """Return the keys of sessions that are not over."""
+    store = import_module(django_settings.SESSION_ENGINE).SessionStore
+    keys = list(keys)
+    if not hasattr(store, "get_model_class"):
+        return {key for key in keys if store(key).load()}
+    living = store.get_model_class().objects.filter(expire_date__gt=timezone.now())
+    found: set[str] = set()
+    for start in range(0, len(keys), _AT_ONCE):
+        part = living.filter(session_key__in=keys[start : start + _AT_ONCE])
+        found.update(part.values_list("session_key", flat=True))
+    return found
 
 
-def find_session_user(key: str) -> Any:
+def _find_user(key: str) -> Any:
     """Return the user who is signed in with a session, None when there is none, or not
     any more."""
     if not apps.is_installed("django.contrib.sessions"):
@@ -84,10 +107,5 @@ def _identify_user(user: Any, session: Any) -> Identity | None:
         return None
     key = getattr(session, "session_key", None)
     if key is not None:
-        return Identity(
-            user,
-            session=digest_of(key),
-            credential="session",
-            renew=partial(identify_session, key),
-        )
+        return Session(key).identify(user)
     return Identity(user, credential="session")

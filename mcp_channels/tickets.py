@@ -17,7 +17,7 @@ from mcp_channels import tokens
 from mcp_channels.auth import Handshake, Refused, read_bearer
 from mcp_channels.models import AccessToken, Ticket
 from mcp_channels.server.permissions import Identity
-from mcp_channels.sessions import identify_session
+from mcp_channels.sessions import Session
 from mcp_channels.throttle import address_of, count_failure, is_throttled
 
 __all__ = ["authenticate", "issue_ticket"]
@@ -35,7 +35,7 @@ def authenticate(handshake: Handshake) -> Identity | None:
     if ticket is not None and ticket.token is not None:
         identity = tokens.identify_token(ticket.token.digest)
     elif ticket is not None:
-        identity = identify_session(ticket.session_key)
+        identity = Session(ticket.session_key)()
     if identity is None:
         raise Refused(401, "This credential is not known here")
     return replace(identity, credential="ticket")

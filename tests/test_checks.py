@@ -2,11 +2,13 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.checks import CheckMessage, run_checks
 from django.db import connection
 from pytest_django.fixtures import Settings as DjangoSettings
 
 from mcp_channels import checks
+from mcp_channels.models import Endpoint, PrimitiveSetting
 from mcp_channels.server.registry import Registry
 
 
@@ -184,6 +186,7 @@ def test_a_site_that_cannot_speak_websocket_is_told(
     assert found.hint is not None and "asgi.py" in found.hint
 
 
+@pytest.mark.django_db
 def test_ids_are_those_that_the_module_lists(
     registry: Registry, settings: DjangoSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +200,91 @@ def test_ids_are_those_that_the_module_lists(
     monkeypatch.setattr(checks, "is_migrated", lambda: False)
     (missing,) = checks.check_tables(None, databases=["default"])
     warnings.add(missing.id)
+    monkeypatch.undo()
+    Endpoint.objects.create(groups=["none"])
+    Endpoint.objects.create(slug="open", allow_anonymous=True)
+    monkeypatch.setattr(checks, "registry", registry)
+    settings.MCP_CHANNELS = {}
+    warnings |= {one.id for one in checks.check_rows(None, databases=["default"])}
 
     assert errors | warnings == {
         f"mcp_channels.{id}" for id in re.findall(r"\b[EW]\d{3}\b", checks.__doc__)
     }
+
+
+# Rows
+
+
+@pytest.fixture
+def rows(db: None, no_rows: Any, registry: Registry) -> None:
+    no_rows.undo()
+    registry.tool(described, name="count", read_only=True)
+    registry.tool(described, name="refund")
+    registry.tool(described, name="pay", permission="shop.pay")
+
+
+def check_rows() -> list[tuple[str, str]]:
+    return [
+        (str(one.id), one.msg) for one in checks.check_rows(None, databases=["default"])
+    ]
+
+
+@pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize(
+    ("options", "is_named"),
+    [
+        ({"allow_anonymous": True}, True),
+        ({}, False),
+        ({"allow_anonymous": True, "enabled": False}, False),
+        ({"allow_anonymous": True, "read_only": True}, False),
+        ({"allow_anonymous": True, "selection": "chosen"}, False),
+    ],
+)
+def test_endpoint_where_anybody_may_write_is_named(
+    options: Any, is_named: bool
+) -> None:
+    Endpoint.objects.create(slug="shop", **options)
+    message = "Endpoint 'shop' lets anybody call what may write: refund."
+
+    assert check_rows() == ([("mcp_channels.W005", message)] if is_named else [])
+
+
+@pytest.mark.usefixtures("rows")
+def test_what_is_required_must_exist() -> None:
+    Group.objects.create(name="editors")
+    Endpoint.objects.create(slug="a", groups=["editors"])
+    Endpoint.objects.create(slug="b", groups=["editors", "nobody"])
+    PrimitiveSetting.objects.create(
+        kind="tool", key="count", permission="auth.view_user"
+    )
+    PrimitiveSetting.objects.create(
+        kind="tool", key="refund", permission="auth.no_such", groups=["none"]
+    )
+    PrimitiveSetting.objects.create(kind="tool", key="pay", enabled=False)
+
+    assert check_rows() == [
+        ("mcp_channels.W006", "Endpoint 'b' requires what does not exist: nobody."),
+        (
+            "mcp_channels.W006",
+            "Tool 'refund' requires what does not exist: auth.no_such, none.",
+        ),
+    ]
+
+
+@pytest.mark.usefixtures("rows")
+def test_rows_are_checked_where_the_database_is(settings: DjangoSettings) -> None:
+    Endpoint.objects.create(slug="b", groups=["nobody"])
+
+    assert checks.check_rows(None) == []
+    assert checks.check_rows(None, databases=["other"]) == []
+    assert len(checks.check_rows(None, databases=["default"])) == 1
+    settings.MCP_CHANNELS = {"PAGE_SIZE": 0}
+    assert checks.check_rows(None, databases=["default"]) == []
+
+
+@pytest.mark.usefixtures("rows")
+def test_rows_are_not_checked_without_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    Endpoint.objects.create(slug="b", groups=["nobody"])
+    monkeypatch.setattr(checks, "is_migrated", lambda: False)
+
+    assert checks.check_rows(None, databases=["default"]) == []

@@ -110,7 +110,6 @@ def test_primitive_is_what_its_row_says() -> None:
     )
 
     assert compile_policy().primitives == {
-        ("tool", "one"): PrimitivePolicy(),
         ("tool", "two"): PrimitivePolicy(
             enabled=False,
             title="Two",

@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings as DjangoSettings
 
 from mcp_channels.auth import Refused, authenticate, renew
 from mcp_channels.models import digest_of
-from mcp_channels.sessions import identify_session
+from mcp_channels.sessions import Session
 from tests.handshakes import SITE, cookie, log_in, make_scope, status_of
 
 Headers = list[tuple[bytes, bytes]]
@@ -220,7 +220,7 @@ async def test_session_outlives_a_change_of_the_secret_key(
 
 
 def identify(session: SessionStore) -> Any:
-    return identify_session(session.session_key or "")
+    return Session(session.session_key or "")()
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,11 @@ class Dispatcher:
         if not isinstance(event, AccessChanged) or self.access.notify(event):
             self.subscriptions.notify(event)
 
+    def look_again(self) -> None:
+        """See to it that the catalogue is that of now, though nothing was heard."""
+        if not self._is_closing:
+            self.subscriptions.notify(AccessChanged("everybody"))
+
     def revoke(self) -> None:
         """End the connection at once, because nobody may use it any more."""
         logger.info("Access of %s was revoked", self.identity.principal)
