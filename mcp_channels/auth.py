@@ -23,7 +23,7 @@ from django.utils.module_loading import import_string
 from mcp_channels.conf import get_settings
 from mcp_channels.origins import is_allowed_host, is_known_origin
 from mcp_channels.protocol.versions import Revision
-from mcp_channels.server.concurrency import get_workers
+from mcp_channels.server.concurrency import get_access_workers
 from mcp_channels.server.permissions import EndpointPolicy, Identity
 from mcp_channels.throttle import address_of, count_failure, is_throttled
 
@@ -87,7 +87,7 @@ async def authenticate(
     """
     handshake = read_handshake(scope)
     # In a thread: there the database and the cache may be waited for.
-    workers = get_workers(get_settings().SYNC_THREADS)
+    workers = get_access_workers()
     return await workers.run(_enter, handshake, endpoint or EndpointPolicy())
 
 

@@ -40,7 +40,7 @@ from mcp_channels.protocol.types import Implementation
 from mcp_channels.server.access import Renewed
 from mcp_channels.server.audience import Audience
 from mcp_channels.server.catalogue import Catalogue
-from mcp_channels.server.concurrency import get_workers
+from mcp_channels.server.concurrency import get_access_workers, get_workers
 from mcp_channels.server.dispatch import Dispatcher
 from mcp_channels.server.events import AccessChanged
 from mcp_channels.server.permissions import EndpointPolicy, Identity
@@ -181,7 +181,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
     async def _enter(self) -> Renewed:
         """Return who wants to come in, and what they see. Raise Refused for who may
         not."""
-        workers = get_workers(get_settings().SYNC_THREADS)
+        workers = get_access_workers()
         # As URLRouter does, and application().
         slug = self.scope.get("url_route", {}).get("kwargs", {}).get("endpoint", "")
         try:
@@ -217,7 +217,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
                 return None
             return fresh, self._find_catalogue(fresh, policy)
 
-        return await get_workers(get_settings().SYNC_THREADS).run(look)
+        return await get_access_workers().run(look)
 
     def _find_catalogue(self, identity: Identity, policy: Policy) -> Catalogue:
         return self.registry.catalogue_for(

@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 
 from mcp_channels.conf import get_settings
 from mcp_channels.policy import renew_policy
-from mcp_channels.server.concurrency import get_workers
+from mcp_channels.server.concurrency import get_access_workers
 from mcp_channels.server.dispatch import Dispatcher
 from mcp_channels.server.events import AccessChanged
 from mcp_channels.server.permissions import Identity
@@ -71,10 +71,8 @@ class _Watch:
     async def _look(self) -> None:
         dispatchers = list(self.seen)
         identities = [dispatcher.identity for dispatcher in dispatchers]
-        settings = get_settings()
         try:
-            workers = get_workers(settings.SYNC_THREADS)
-            found = await workers.run(find_fingerprints, identities)
+            found = await get_access_workers().run(find_fingerprints, identities)
         except Exception:
             # The database may be back next time.
             logger.exception("Access was not looked at")

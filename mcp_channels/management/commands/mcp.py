@@ -268,7 +268,8 @@ def _describe_token(token: AccessToken) -> str:
 
 
 def _show(when: datetime) -> str:
-    return f"{timezone.template_localtime(when):%Y-%m-%d %H:%M}"
+    local = timezone.localtime(when) if timezone.is_aware(when) else when
+    return f"{local:%Y-%m-%d %H:%M}"
 
 
 def _several(word: str, names: Iterable[str]) -> list[str]:
