@@ -115,9 +115,11 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         audience = self._audience = self._worker.enter()
         await self._worker.settle()
         heard = audience.heard
+        # Without another connection nobody has heard what happened before.
+        since = audience.heard_at if audience.sessions else monotonic()
         try:
             subprotocol = choose_subprotocol(self.scope.get("subprotocols", ()))
-            identity, catalogue = await self._enter()
+            identity, catalogue = await self._enter(since)
         except Refused as exc:
             await refuse(self.scope, self.base_send, exc)
             return
@@ -178,16 +180,16 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         """End; what is in flight is cancelled."""
         raise StopConsumer
 
-    async def _enter(self) -> Renewed:
-        """Return who wants to come in, and what they see. Raise Refused for who may
-        not."""
+    async def _enter(self, since: float) -> Renewed:
+        """Return who wants to come in, and what they see, by a policy that is not from
+        before `since`. Raise Refused for who may not."""
         workers = get_access_workers()
         # As URLRouter does, and application().
         slug = self.scope.get("url_route", {}).get("kwargs", {}).get("endpoint", "")
         try:
-            policy = current_policy()
+            policy = current_policy(since)
             if policy is None:
-                policy = await workers.run(renew_policy)
+                policy = await workers.run(renew_policy, since)
             endpoint = policy.find_endpoint(slug)
             if endpoint is None:
                 raise Refused(404, "There is nothing here")

@@ -98,10 +98,11 @@ _looked_at = -math.inf
 _loading = threading.Lock()
 
 
-def current_policy() -> Policy | None:
-    """Return the policy, None when it is time to call renew_policy()."""
+def current_policy(since: float) -> Policy | None:
+    """Return the policy, None when it is time to call renew_policy(): when it was not
+    loaded after `since`, a time of monotonic(), or too long ago."""
     is_old = monotonic() - _looked_at > get_settings().ACCESS_INTERVAL
-    return None if is_old else _policy
+    return None if is_old or _looked_at < since else _policy
 
 
 def renew_policy(since: float = math.inf) -> Policy:
