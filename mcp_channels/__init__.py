@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mcp_channels.auth import Handshake, Refused
     from mcp_channels.broadcast import publish
     from mcp_channels.modeltools.changes import rows_changed
     from mcp_channels.modeltools.options import ModelTools
@@ -76,6 +77,7 @@ __all__ = [
     "ElicitURL",
     "EmbeddedResource",
     "GetPromptResult",
+    "Handshake",
     "Icon",
     "Identity",
     "ImageContent",
@@ -87,6 +89,7 @@ __all__ = [
     "PromptMessage",
     "ProtocolError",
     "ReadResourceResult",
+    "Refused",
     "Registry",
     "Resource",
     "ResourceContents",
@@ -125,6 +128,7 @@ _MODULES = {
     "ElicitURL": "server.interaction",
     "EmbeddedResource": "protocol.content",
     "GetPromptResult": "protocol.types",
+    "Handshake": "auth",
     "Icon": "protocol.content",
     "Identity": "server.permissions",
     "ImageContent": "protocol.content",
@@ -136,6 +140,7 @@ _MODULES = {
     "PromptMessage": "protocol.types",
     "ProtocolError": "protocol.errors",
     "ReadResourceResult": "protocol.types",
+    "Refused": "auth",
     "Registry": "server.registry",
     "Resource": "protocol.content",
     "ResourceContents": "protocol.content",

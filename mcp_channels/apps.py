@@ -27,12 +27,22 @@ class MCPChannelsConfig(AppConfig):
         a method `mcp_register(registry)` is asked. Raise ImproperlyConfigured when
         something cannot be offered.
         """
-        from mcp_channels.checks import check_registry, check_settings
+        from mcp_channels.checks import (
+            check_registry,
+            check_rows,
+            check_settings,
+            check_tables,
+        )
         from mcp_channels.conf import get_settings, problems
+        from mcp_channels.receivers import connect_receivers
         from mcp_channels.server.registry import registry
 
-        checks.register(check_settings)
-        checks.register(check_registry)
+        checks.register(check_settings, self.name)
+        checks.register(check_registry, self.name)
+        # Where databases are checked at all.
+        checks.register(check_tables, self.name, checks.Tags.database)
+        checks.register(check_rows, self.name, checks.Tags.database)
+        connect_receivers()
         if problems():
             # The check says what is wrong, better than an exception from here.
             return

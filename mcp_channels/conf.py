@@ -40,6 +40,14 @@ class Settings:
     # Besides the site's own: "https://app.example.com"; "*" for every one, though not
     # for a page that comes with somebody's cookie.
     ALLOWED_ORIGINS: tuple[str, ...] = ()
+    AUTHENTICATORS: tuple[str, ...] = (  # dotted paths; see mcp_channels.auth
+        "mcp_channels.tokens.authenticate",
+        "mcp_channels.tickets.authenticate",
+        "mcp_channels.sessions.authenticate",
+    )
+    MAX_FAILED_ATTEMPTS: int | None = 20  # of one address in a minute; then 429
+    TRUSTED_PROXIES: int = 0  # how many write X-Forwarded-For before it comes here
+    CACHE: str = "default"  # the alias of where failed attempts are counted
     ACCESS_INTERVAL: float = 10.0  # seconds between looks for what nobody told of
 
     # What it offers
@@ -68,6 +76,7 @@ class Settings:
 
 _AT_LEAST_ONE = (
     "PAGE_SIZE",
+    "MAX_FAILED_ATTEMPTS",
     "MAX_FRAME_BYTES",
     "MAX_JSON_DEPTH",
     "MAX_BATCH_LENGTH",
@@ -116,8 +125,8 @@ def problems() -> list[str]:
             found.append(f"{name} must be at least 1.")
         if name == "MAX_JSON_DEPTH" and value > 500:
             found.append("MAX_JSON_DEPTH must be at most 500.")
-        if name == "MAX_VIOLATIONS" and value < 0:
-            found.append("MAX_VIOLATIONS must be at least 0.")
+        if name in ("MAX_VIOLATIONS", "TRUSTED_PROXIES") and value < 0:
+            found.append(f"{name} must be at least 0.")
         if name in _MORE_THAN_NOTHING and not value > 0:  # NaN is neither
             found.append(f"{name} must be more than 0 seconds.")
         if name == "ALLOWED_ORIGINS":

@@ -30,6 +30,7 @@ from mcp_channels.auth import (
     authenticate,
     choose_subprotocol,
     renew,
+    without_credentials,
 )
 from mcp_channels.conf import Settings, get_settings
 from mcp_channels.policy import Policy, current_policy, renew_policy
@@ -39,11 +40,12 @@ from mcp_channels.protocol.types import Implementation
 from mcp_channels.server.access import Renewed
 from mcp_channels.server.audience import Audience
 from mcp_channels.server.catalogue import Catalogue
-from mcp_channels.server.concurrency import get_workers
+from mcp_channels.server.concurrency import get_access_workers, get_workers
 from mcp_channels.server.dispatch import Dispatcher
 from mcp_channels.server.events import AccessChanged
 from mcp_channels.server.permissions import EndpointPolicy, Identity
 from mcp_channels.server.registry import Registry, registry
+from mcp_channels.watch import unwatch, watch
 from mcp_channels.worker import get_worker
 
 __all__ = ["MCPConsumer"]
@@ -113,12 +115,15 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         audience = self._audience = self._worker.enter()
         await self._worker.settle()
         heard = audience.heard
+        # Without another connection nobody has heard what happened before.
+        since = audience.heard_at if audience.sessions else monotonic()
         try:
             subprotocol = choose_subprotocol(self.scope.get("subprotocols", ()))
-            identity, catalogue = await self._enter()
+            identity, catalogue = await self._enter(since)
         except Refused as exc:
             await refuse(self.scope, self.base_send, exc)
             return
+        self.scope: Any = without_credentials(self.scope)
         settings = get_settings()
         dispatcher = Dispatcher(
             id=self._worker.next_connection_id(),
@@ -139,6 +144,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
             max_subscriptions=settings.MAX_SUBSCRIPTIONS,
         )
         audience.add(dispatcher)
+        watch(dispatcher)
         self._joined = dispatcher
         if audience.heard != heard:
             # It may have been looked up before that happened.
@@ -146,6 +152,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         self._max_bytes = settings.MAX_FRAME_BYTES
         await self.accept(subprotocol)
         self.dispatcher = dispatcher
+        self._last_frame = monotonic()
         if settings.IDLE_TIMEOUT is not None:
             self._watch(dispatcher, settings.IDLE_TIMEOUT)
 
@@ -173,16 +180,16 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
         """End; what is in flight is cancelled."""
         raise StopConsumer
 
-    async def _enter(self) -> Renewed:
-        """Return who wants to come in, and what they see. Raise Refused for who may
-        not."""
-        workers = get_workers(get_settings().SYNC_THREADS)
+    async def _enter(self, since: float) -> Renewed:
+        """Return who wants to come in, and what they see, by a policy that is not from
+        before `since`. Raise Refused for who may not."""
+        workers = get_access_workers()
         # As URLRouter does, and application().
         slug = self.scope.get("url_route", {}).get("kwargs", {}).get("endpoint", "")
         try:
-            policy = current_policy()
+            policy = current_policy(since)
             if policy is None:
-                policy = await workers.run(renew_policy)
+                policy = await workers.run(renew_policy, since)
             endpoint = policy.find_endpoint(slug)
             if endpoint is None:
                 raise Refused(404, "There is nothing here")
@@ -212,7 +219,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
                 return None
             return fresh, self._find_catalogue(fresh, policy)
 
-        return await get_workers(get_settings().SYNC_THREADS).run(look)
+        return await get_access_workers().run(look)
 
     def _find_catalogue(self, identity: Identity, policy: Policy) -> Catalogue:
         return self.registry.catalogue_for(
@@ -224,6 +231,7 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
     async def _leave(self, audience: Audience) -> None:
         if self._joined is not None:
             audience.discard(self._joined)
+            unwatch(self._joined)
             await self._joined.shut()
         self._worker.leave(audience)
 

@@ -8,10 +8,10 @@ nothing opens up when that is gone: groups by their names, endpoints by their sl
 import hashlib
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
-import msgspec
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, URLValidator
@@ -20,7 +20,14 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from mcp_channels.protocol.content import Icon
+from mcp_channels.server.primitives import Primitive
+from mcp_channels.validators import (
+    validate_icons,
+    validate_names,
+    validate_permission,
+    validate_rate,
+    validate_slugs,
+)
 
 __all__ = [
     "AccessToken",
@@ -38,9 +45,6 @@ __all__ = [
 TOKEN_PREFIX: Final = "mcp_"
 _RECOGNISED: Final = len(TOKEN_PREFIX) + 6
 
-_RATE: Final = re.compile(r"[1-9][0-9]*/(second|minute|hour|day)")
-_PERMISSION: Final = re.compile(r"\w+\.\w+")
-
 
 def digest_of(secret: str) -> str:
     """Return what is kept of a secret; nobody can find the secret from it."""
@@ -48,49 +52,6 @@ def digest_of(secret: str) -> str:
     # for passwords. It is looked up by its digest, and how long that takes tells
     # nothing about the secret.
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-# Rules of single fields. Migrations name them, so they stay here.
-
-
-def validate_names(value: Any) -> None:
-    """Raise ValidationError unless `value` is a list of names."""
-    if not isinstance(value, list) or not all(
-        isinstance(name, str) and name.strip() for name in value
-    ):
-        raise ValidationError(_('This must be a list of names, such as ["staff"].'))
-
-
-def validate_slugs(value: Any) -> None:
-    """Raise ValidationError unless `value` is a list of slugs; the default endpoint's
-    is empty."""
-    if not isinstance(value, list) or not all(isinstance(slug, str) for slug in value):
-        raise ValidationError(_('This must be a list of slugs, such as ["staff"].'))
-
-
-def validate_icons(value: Any) -> None:
-    """Raise ValidationError unless `value` is a list of icons as MCP writes them."""
-    try:
-        icons = msgspec.convert(value, list[Icon])
-    except msgspec.ValidationError as exc:
-        raise ValidationError(str(exc)) from exc
-    for icon in icons:
-        if not icon.src.startswith(("https:", "data:")):
-            raise ValidationError(_("Clients load only https: and data: URIs."))
-
-
-def validate_rate(value: str) -> None:
-    """Raise ValidationError unless `value` is a rate."""
-    if not _RATE.fullmatch(value):
-        raise ValidationError(
-            _("A rate is such as 60/minute: a number per second, minute, hour or day.")
-        )
-
-
-def validate_permission(value: str) -> None:
-    """Raise ValidationError unless `value` could be a permission."""
-    if not _PERMISSION.fullmatch(value):
-        raise ValidationError(_("A permission is such as shop.change_order."))
 
 
 def _names(help_text: Any, validate: Any = validate_names) -> Any:
@@ -121,6 +82,32 @@ class PrimitiveKind(models.TextChoices):
     PROMPT = "prompt", _("prompt")
     RESOURCE = "resource", _("resource")
     TEMPLATE = "resource template", _("resource template")
+
+
+class PrimitiveSettingManager(models.Manager["PrimitiveSetting"]):
+    def sync(self, primitives: Iterable[Primitive]) -> tuple[int, int]:
+        """
+        Make the rows of `primitives`, and mark those of what is gone.
+
+        Return how many were made, and how many are marked now.
+        """
+        longest = PrimitiveSetting._meta.get_field("key").max_length or 0
+        offered = {(p.kind, p.key) for p in primitives if len(p.key) <= longest}
+        rows = {(row.kind, row.key): row for row in self.all()}
+        made = [
+            PrimitiveSetting(kind=kind, key=key)
+            for kind, key in sorted(offered - rows.keys())
+        ]
+        # Another process may do the same.
+        self.bulk_create(made, ignore_conflicts=True)
+        marked = 0
+        for place, row in rows.items():
+            is_gone = place not in offered
+            marked += is_gone
+            if is_gone is (row.missing_since is None):
+                row.missing_since = timezone.now() if is_gone else None
+                row.save(update_fields=["missing_since"])
+        return len(made), marked
 
 
 class PrimitiveSetting(models.Model):
@@ -162,6 +149,8 @@ class PrimitiveSetting(models.Model):
         editable=False,
         help_text=_("Since when no code offers it; empty while some does."),
     )
+
+    objects: ClassVar[PrimitiveSettingManager] = PrimitiveSettingManager()
 
     class Meta:
         verbose_name = _("primitive")
@@ -299,9 +288,11 @@ class AccessTokenManager(models.Manager["AccessToken"]):
     def find(self, secret: str) -> "AccessToken | None":
         """Return the token with this secret that may be used now, with its user; None
         when there is none."""
-        if not is_token(secret):
-            return None
-        digest, now = digest_of(secret), timezone.now()
+        return self.find_by_digest(digest_of(secret)) if is_token(secret) else None
+
+    def find_by_digest(self, digest: str) -> "AccessToken | None":
+        """Return the token whose secret has this digest; see find()."""
+        now = timezone.now()
         return (
             self.select_related("user")
             .filter(

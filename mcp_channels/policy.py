@@ -98,10 +98,11 @@ _looked_at = -math.inf
 _loading = threading.Lock()
 
 
-def current_policy() -> Policy | None:
-    """Return the policy, None when it is time to call renew_policy()."""
+def current_policy(since: float) -> Policy | None:
+    """Return the policy, None when it is time to call renew_policy(): when it was not
+    loaded after `since`, a time of monotonic(), or too long ago."""
     is_old = monotonic() - _looked_at > get_settings().ACCESS_INTERVAL
-    return None if is_old else _policy
+    return None if is_old or _looked_at < since else _policy
 
 
 def renew_policy(since: float = math.inf) -> Policy:
@@ -168,27 +169,33 @@ def compile_policy() -> Policy:
             logger.error("Run manage.py migrate: mcp_channels has no tables yet")
         return Policy()
     keys = {row["id"]: (row["kind"], row["key"]) for row in primitives}
-    if not primitives and not endpoints:
+    compiled = {keys[row["id"]]: _compile_primitive(row) for row in primitives}
+    # Most rows say nothing.
+    others = {key: own for key, own in compiled.items() if own != PrimitivePolicy()}
+    if not others and not endpoints:
         return Policy()
+    said = [row for row in primitives if keys[row["id"]] in others]
+    picked = [(endpoint, keys[own]) for endpoint, own in chosen]
     return Policy(
-        revision=_digest([primitives, endpoints, chosen]),
+        revision=_digest([said, endpoints, picked]),
         endpoints={
             row["slug"]: _compile_endpoint(
-                row, [keys[own] for endpoint, own in chosen if endpoint == row["id"]]
+                row, [key for endpoint, key in picked if endpoint == row["id"]]
             )
             for row in endpoints
         },
-        primitives={
-            keys[row["id"]]: PrimitivePolicy(
-                enabled=row["enabled"],
-                title=row["title"],
-                description=row["description"],
-                requirement=_compile_requirement(row),
-                timeout=row["timeout"],
-                rate=row["rate"],
-            )
-            for row in primitives
-        },
+        primitives=others,
+    )
+
+
+def _compile_primitive(row: Mapping[str, Any]) -> PrimitivePolicy:
+    return PrimitivePolicy(
+        enabled=row["enabled"],
+        title=row["title"],
+        description=row["description"],
+        requirement=_compile_requirement(row),
+        timeout=row["timeout"],
+        rate=row["rate"],
     )
 
 

@@ -62,7 +62,8 @@ class MCPCommunicator:
     """
     One client of a consumer.
 
-    `user` is a Django user, None for an anonymous one. `endpoint` is the slug of the
+    `user` is a Django user, None for an anonymous one, and `token` the secret of an
+    access token to come with. `endpoint` is the slug of the
     endpoint that it connects to, empty for the default one. `revision` is what it
     speaks, the newest by default; as a context manager it connects, shakes hands if
     its revision wants that, and disconnects. `capabilities` are the client's.
@@ -77,6 +78,7 @@ class MCPCommunicator:
         self,
         user: Any = None,
         *,
+        token: str | None = None,
         endpoint: str = "",
         revision: str = MODERN_REVISIONS[-1].value,
         capabilities: JSONObject | None = None,
@@ -96,7 +98,9 @@ class MCPCommunicator:
         self._timeout = timeout
         self._last_id = 0
         self._answers: dict[Any, JSONObject] = {}
-        headers = headers or []
+        headers = list(headers or [])
+        if token is not None:
+            headers.append((b"authorization", f"Bearer {token}".encode()))
         has_host = any(name.lower() == b"host" for name, _ in headers)
         self._socket = WebsocketCommunicator(
             consumer.as_asgi(),

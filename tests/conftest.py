@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 
 from mcp_channels import policy
 from mcp_channels.protocol.connection import Connection, Request
@@ -31,6 +32,13 @@ def no_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 def rows(no_rows: pytest.MonkeyPatch, transactional_db: None) -> None:
     """Let the rows of the database count."""
     no_rows.undo()
+
+
+@pytest.fixture(autouse=True)
+def no_failures() -> Iterator[None]:
+    """Let no test suffer for the failed attempts of another."""
+    yield
+    cache.clear()
 
 
 @pytest.fixture(autouse=True)

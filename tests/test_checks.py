@@ -2,10 +2,13 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.checks import CheckMessage, run_checks
+from django.db import connection
 from pytest_django.fixtures import Settings as DjangoSettings
 
 from mcp_channels import ModelTools, checks, register
+from mcp_channels.models import Endpoint, PrimitiveSetting
 from mcp_channels.server.registry import Registry
 from tests.shop.models import Customer, Tag
 
@@ -49,6 +52,72 @@ def test_every_wrong_setting_is_an_error(settings: DjangoSettings) -> None:
         ("mcp_channels.E001", "MCP_CHANNELS: PAGE_SIZE must be at least 1."),
     ]
     assert all(one.is_serious() for one in found)
+
+
+async def coroutine() -> None: ...
+
+
+NO_FUNCTION = 5
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "no.such.module",
+        "nothing",
+        "mcp_channels.tokens.no_such",
+        f"{__name__}.NO_FUNCTION",
+        f"{__name__}.coroutine",
+    ],
+)
+def test_authenticator_that_cannot_be_called_is_an_error(
+    settings: DjangoSettings, path: str
+) -> None:
+    settings.MCP_CHANNELS = {
+        "AUTHENTICATORS": ["mcp_channels.tokens.authenticate", path]
+    }
+    (found,) = check()
+
+    assert found.id == "mcp_channels.E002"
+    assert repr(path) in found.msg
+
+
+def test_cache_that_does_not_exist_is_an_error(settings: DjangoSettings) -> None:
+    settings.MCP_CHANNELS = {"CACHE": "redis"}
+    (found,) = check()
+
+    assert (found.id, found.msg) == (
+        "mcp_channels.E002",
+        "CACHE: 'redis' is none of CACHES.",
+    )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("databases", "tables", "ids"),
+    [
+        (None, [], []),
+        ([], [], []),
+        (["other"], [], []),
+        (["default"], [], ["mcp_channels.W004"]),
+        (["default"], ["mcp_channels_endpoint"], []),
+    ],
+)
+def test_tables_are_missed_where_databases_are_checked(
+    monkeypatch: pytest.MonkeyPatch, databases: Any, tables: Any, ids: list[str]
+) -> None:
+    monkeypatch.setattr(
+        connection.introspection, "table_names", lambda *args, **kwargs: tables
+    )
+    found = checks.check_tables(None, databases=databases)
+
+    assert [one.id for one in found] == ids
+    assert not any(one.is_serious() for one in found)
+
+
+@pytest.mark.django_db
+def test_database_is_checked_when_django_is_asked_to() -> None:
+    assert run_checks(tags=["database"], databases=["default"]) == []
 
 
 def test_wrong_settings_are_no_reason_to_fail_at_the_registry(
@@ -138,7 +207,7 @@ def test_everything_wrong_with_a_model_is_an_error(registry: Registry) -> None:
     found = check()
 
     place = f"{__name__}.test_everything_wrong_with_a_model_is_an_error.<locals>.Tools"
-    assert [one.id for one in found] == ["mcp_channels.E002"] * 3
+    assert [one.id for one in found] == ["mcp_channels.E003"] * 3
     for one, word in zip(found, ("page_size", "'colour'", "regex"), strict=True):
         assert one.msg.startswith(f"{place}: ")
         assert word in one.msg
@@ -156,8 +225,8 @@ def test_field_that_looks_secret_is_named(registry: Registry) -> None:
     found = check()
 
     assert [(one.id, one.obj) for one in found] == [
-        ("mcp_channels.W004", "shop.customer"),
-        ("mcp_channels.W004", "shop.customer"),
+        ("mcp_channels.W007", "shop.customer"),
+        ("mcp_channels.W007", "shop.customer"),
     ]
     for one, path in zip(found, ("api_token", "owner__password"), strict=True):
         assert f"the field {path!r} looks as if it held a secret" in one.msg
@@ -165,8 +234,9 @@ def test_field_that_looks_secret_is_named(registry: Registry) -> None:
         assert not one.is_serious()
 
 
+@pytest.mark.django_db
 def test_ids_are_those_that_the_module_lists(
-    registry: Registry, settings: DjangoSettings
+    registry: Registry, settings: DjangoSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Tools(ModelTools):
         fields = ["api_token", "colour"]
@@ -177,7 +247,96 @@ def test_ids_are_those_that_the_module_lists(
     warnings = {one.id for one in check()}
     settings.MCP_CHANNELS = {"PAGE_SIZE": 0}
     errors = {one.id for one in check()} - warnings
+    settings.MCP_CHANNELS = {"CACHE": "none"}
+    errors |= {one.id for one in check()} - warnings
+    monkeypatch.setattr(checks, "is_migrated", lambda: False)
+    (missing,) = checks.check_tables(None, databases=["default"])
+    warnings.add(missing.id)
+    monkeypatch.undo()
+    Endpoint.objects.create(groups=["none"])
+    Endpoint.objects.create(slug="open", allow_anonymous=True)
+    monkeypatch.setattr(checks, "registry", registry)
+    settings.MCP_CHANNELS = {}
+    warnings |= {one.id for one in checks.check_rows(None, databases=["default"])}
 
     assert errors | warnings == {
         f"mcp_channels.{id}" for id in re.findall(r"\b[EW]\d{3}\b", checks.__doc__)
     }
+
+
+# Rows
+
+
+@pytest.fixture
+def rows(db: None, no_rows: Any, registry: Registry) -> None:
+    no_rows.undo()
+    registry.tool(described, name="count", read_only=True)
+    registry.tool(described, name="refund")
+    registry.tool(described, name="pay", permission="shop.pay")
+
+
+def check_rows() -> list[tuple[str, str]]:
+    return [
+        (str(one.id), one.msg) for one in checks.check_rows(None, databases=["default"])
+    ]
+
+
+@pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize(
+    ("options", "is_named"),
+    [
+        ({"allow_anonymous": True}, True),
+        ({}, False),
+        ({"allow_anonymous": True, "enabled": False}, False),
+        ({"allow_anonymous": True, "read_only": True}, False),
+        ({"allow_anonymous": True, "selection": "chosen"}, False),
+    ],
+)
+def test_endpoint_where_anybody_may_write_is_named(
+    options: Any, is_named: bool
+) -> None:
+    Endpoint.objects.create(slug="shop", **options)
+    message = "Endpoint 'shop' lets anybody call what may write: refund."
+
+    assert check_rows() == ([("mcp_channels.W005", message)] if is_named else [])
+
+
+@pytest.mark.usefixtures("rows")
+def test_what_is_required_must_exist() -> None:
+    Group.objects.create(name="editors")
+    Endpoint.objects.create(slug="a", groups=["editors"])
+    Endpoint.objects.create(slug="b", groups=["editors", "nobody"])
+    PrimitiveSetting.objects.create(
+        kind="tool", key="count", permission="auth.view_user"
+    )
+    PrimitiveSetting.objects.create(
+        kind="tool", key="refund", permission="auth.no_such", groups=["none"]
+    )
+    PrimitiveSetting.objects.create(kind="tool", key="pay", enabled=False)
+
+    assert check_rows() == [
+        ("mcp_channels.W006", "Endpoint 'b' requires what does not exist: nobody."),
+        (
+            "mcp_channels.W006",
+            "Tool 'refund' requires what does not exist: auth.no_such, none.",
+        ),
+    ]
+
+
+@pytest.mark.usefixtures("rows")
+def test_rows_are_checked_where_the_database_is(settings: DjangoSettings) -> None:
+    Endpoint.objects.create(slug="b", groups=["nobody"])
+
+    assert checks.check_rows(None) == []
+    assert checks.check_rows(None, databases=["other"]) == []
+    assert len(checks.check_rows(None, databases=["default"])) == 1
+    settings.MCP_CHANNELS = {"PAGE_SIZE": 0}
+    assert checks.check_rows(None, databases=["default"]) == []
+
+
+@pytest.mark.usefixtures("rows")
+def test_rows_are_not_checked_without_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    Endpoint.objects.create(slug="b", groups=["nobody"])
+    monkeypatch.setattr(checks, "is_migrated", lambda: False)
+
+    assert checks.check_rows(None, databases=["default"]) == []

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from pytest_django.fixtures import Settings as DjangoSettings
 
 from mcp_channels import Context, policy
+from mcp_channels.auth import Handshake, Refused
 from mcp_channels.conf import Settings, get_settings, problems
 from mcp_channels.routing import application
+from mcp_channels.server.permissions import Identity
 from mcp_channels.testing import MCPCommunicator, RequestFailed
 from mcp_channels.worker import get_worker
 from tests.sockets import PATIENCE, Socket, make_consumer
@@ -152,10 +155,93 @@ async def test_anonymous_clients_are_let_in_only_when_allowed(
         await MCPCommunicator().connect()
 
 
+def nobody_else(handshake: Handshake) -> Identity | None:
+    if handshake.bearer == "evil":
+        raise Refused(401, "Evil is not let in")
+    return Identity(get_user_model()(pk=7, username="somebody"))
+
+
+@proves("AUTHENTICATORS")
+async def test_authenticators_say_who_it_is(configure: Configure) -> None:
+    async def whoami(context: Context) -> str:
+        return context.user.get_username()
+
+    configure(AUTHENTICATORS=[f"{__name__}.nobody_else"])
+    async with MCPCommunicator(consumer=make_consumer(whoami)) as client:
+        result = await client.call_tool("whoami")
+
+    assert result["content"][0]["text"] == "somebody"
+
+
+async def statuses(*options: dict[str, Any]) -> list[int]:
+    """Return how each of some connections is answered, one after the other; 101 when
+    it is accepted."""
+    answers = []
+    for scope in options:
+        headers = [(b"host", b"testserver"), *scope.pop("headers")]
+        scope["extensions"] = {"websocket.http.response": {}}
+        async with Socket(application(), headers=headers, **scope) as socket:
+            answers.append((await socket.connect()).get("status", 101))
+    return answers
+
+
+EVIL = (b"authorization", b"Bearer evil")
+
+
+@proves("MAX_FAILED_ATTEMPTS", "CACHE")
+@pytest.mark.parametrize(
+    ("limit", "answered"),
+    [(2, [401, 401, 429, 429]), (1, [401, 429, 429, 429]), (None, [401] * 4)],
+)
+async def test_too_many_failures_are_refused(
+    configure: Configure,
+    settings: DjangoSettings,
+    limit: int | None,
+    answered: list[int],
+) -> None:
+    memory = "django.core.cache.backends.locmem.LocMemCache"
+    settings.CACHES = {
+        "default": {"BACKEND": "tests.no_such.Cache"},
+        "counts": {"BACKEND": memory, "LOCATION": f"{limit}"},
+    }
+    configure(
+        AUTHENTICATORS=[f"{__name__}.nobody_else"],
+        MAX_FAILED_ATTEMPTS=limit,
+        CACHE="counts",
+    )
+    evil = [{"headers": [EVIL], "client": ("192.0.2.1", 5)} for _ in range(4)]
+
+    assert await statuses(*evil) == answered
+
+
+@proves("TRUSTED_PROXIES")
+@pytest.mark.parametrize(("proxies", "answered"), [(0, [401, 429]), (1, [401, 401])])
+async def test_proxies_tell_whom_they_saw(
+    configure: Configure, proxies: int, answered: list[int]
+) -> None:
+    configure(
+        AUTHENTICATORS=[f"{__name__}.nobody_else"],
+        MAX_FAILED_ATTEMPTS=1,
+        TRUSTED_PROXIES=proxies,
+    )
+    forwarded = [
+        {
+            "headers": [EVIL, (b"x-forwarded-for", address)],
+            "client": ("192.0.2.1", 5),
+        }
+        for address in (b"203.0.113.1", b"203.0.113.2")
+    ]
+
+    assert await statuses(*forwarded) == answered
+
+
 @proves("ACCESS_INTERVAL")
-@pytest.mark.parametrize(("interval", "looks"), [(3600, 1), (1e-9, 2)])
+@pytest.mark.parametrize(("interval", "is_kept"), [(3600, True), (1e-9, False)])
 async def test_rows_are_looked_at_again_after_the_interval(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch, interval: float, looks: int
+    configure: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+    interval: float,
+    is_kept: bool,
 ) -> None:
     looked: list[int] = []
 
@@ -165,11 +251,11 @@ async def test_rows_are_looked_at_again_after_the_interval(
 
     monkeypatch.setattr(policy, "compile_policy", look)
     configure(ACCESS_INTERVAL=interval)
-    for _ in range(2):
-        async with Socket(application()) as socket:
+    async with Socket(application()) as first, Socket(application()) as second:
+        for socket in (first, second):
             await socket.connect()
 
-    assert len(looked) == looks
+    assert (len(looked) == 1) is is_kept
 
 
 @proves("ALLOWED_ORIGINS")
@@ -589,10 +675,10 @@ def test_every_setting_that_may_be_none_has_no_limit_then(
     settings.MCP_CHANNELS = {
         name: None
         for name, kind in Settings.__annotations__.items()
-        if kind not in (str, bool, int, float) and name != "ALLOWED_ORIGINS"
+        if kind in (str | None, int | None, float | None)
     }
 
-    assert len(settings.MCP_CHANNELS) == 14
+    assert len(settings.MCP_CHANNELS) == 15
     assert problems() == []
 
 

@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import json
+import logging
 import threading
 import weakref
 from functools import partial
@@ -16,7 +17,7 @@ from pytest_django.fixtures import Settings as DjangoSettings
 
 from mcp_channels import AccessChanged, Context, PrimitivesChanged, policy, publish
 from mcp_channels.consumers import MCPConsumer
-from mcp_channels.models import Endpoint, PrimitiveSetting
+from mcp_channels.models import AccessToken, Endpoint, PrimitiveSetting
 from mcp_channels.server.registry import Registry
 from mcp_channels.testing import MCPCommunicator, RequestFailed
 from mcp_channels.worker import get_worker
@@ -36,6 +37,10 @@ def serve(*functions: Any, **options: Any) -> Any:
 
 def hello() -> str:
     return "hello"
+
+
+def one() -> int:
+    return 1
 
 
 def call(name: str, id: int = 1) -> dict[str, Any]:
@@ -63,7 +68,7 @@ def initialize(id: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("offered", "chosen"),
-    [([], None), (["mcp"], "mcp"), (["mcp.auth.secret", "mcp"], "mcp")],
+    [([], None), (["mcp"], "mcp"), (["graphql-ws", "mcp"], "mcp")],
 )
 async def test_socket_is_accepted_with_an_offered_subprotocol(
     offered: list[str], chosen: str | None
@@ -642,17 +647,18 @@ async def test_who_it_is_is_decided_when_the_client_connects(
     assert [name["content"][0]["text"] for name in names] == ["ada", ""]
 
 
-async def test_what_is_seen_is_decided_when_the_client_connects(
+async def test_what_is_seen_is_decided_again_when_access_changes(
     users: dict[str, AbstractUser],
 ) -> None:
     consumer = make_consumer(hello, permission="auth.view_user")
     async with MCPCommunicator(users["ada"], consumer=consumer) as before:
+        seen = [len(await before.list_tools())]
         await users["ada"].user_permissions.aclear()
         ada = await get_user_model().objects.aget(username="ada")
         async with MCPCommunicator(ada, consumer=consumer) as after:
-            seen = [len(await client.list_tools()) for client in (before, after)]
+            seen += [len(await client.list_tools()) for client in (before, after)]
 
-    assert seen == [1, 0]
+    assert seen == [1, 0, 0]
 
 
 # Endpoints
@@ -829,6 +835,67 @@ async def test_endpoint_that_is_closed_ends_its_connections(change: str) -> None
             await client.receive()
 
         assert await other.list_tools()
+
+
+# Credentials
+
+
+@pytest.fixture
+def secret(rows: None) -> str:
+    user = get_user_model().objects.create(username="ada", password="hashed")
+    return AccessToken.objects.issue(user, "ci", patterns=["whoami", "hello"])[1]
+
+
+@pytest.mark.parametrize("place", ["header", "subprotocol", "both"])
+async def test_client_comes_with_a_token(secret: str, place: str) -> None:
+    async def whoami(context: Context) -> list[Any]:
+        assert context.token is not None
+        return [context.user.get_username(), context.token.name]
+
+    options: dict[str, Any] = {"consumer": make_consumer(whoami, one)}
+    if place != "subprotocol":
+        options["token"] = secret
+    if place != "header":
+        options["subprotocols"] = ["mcp", f"mcp.auth.{secret}"]
+    async with MCPCommunicator(**options) as client:
+        tools = [tool["name"] for tool in await client.list_tools()]
+        result = await client.call_tool("whoami")
+
+    assert tools == ["whoami"]
+    assert result["structuredContent"] == ["ada", "ci"]
+
+
+async def test_token_is_nowhere_in_what_is_kept_or_sent(
+    secret: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept: list[Any] = []
+
+    class Consumer(MCPConsumer):
+        registry = Registry()
+
+        async def accept(self, *args: Any, **kwargs: Any) -> None:
+            kept.append(self)
+            await super().accept(*args, **kwargs)
+
+    Consumer.registry.tool(hello)
+    with caplog.at_level(logging.DEBUG):
+        async with Socket(
+            Consumer.as_asgi(),
+            headers=[
+                (b"host", b"testserver"),
+                (b"authorization", f"Bearer {secret}".encode()),
+            ],
+            subprotocols=["mcp", f"mcp.auth.{secret}"],
+            query_string=b"",
+        ) as socket:
+            await socket.connect()
+            socket.put_frame(call("hello"))
+            socket.put_frame("no JSON")
+            await socket.until(3)
+            shown = repr((kept[0].scope, kept[0].dispatcher.identity, socket.sent))
+
+    assert secret[10:] not in shown
+    assert secret[10:] not in caplog.text
 
 
 # Eras

@@ -470,7 +470,14 @@ async def test_examples_print_what_is_shown(name, page, monkeypatch):
 def test_pages_that_show_how_to_write_have_examples():
     assert [
         f"docs/{name}.md"
-        for name in ("interaction", "prompts", "resources", "subscriptions", "tools")
+        for name in (
+            "access",
+            "interaction",
+            "prompts",
+            "resources",
+            "subscriptions",
+            "tools",
+        )
     ] == EXAMPLES
 
 
@@ -667,6 +674,40 @@ def test_options_are_those_that_are_listed(page, kinds):
     assert sorted(listed) == sorted(options_of(*kinds))
 
 
+# What the threat model says
+
+THREATS = [
+    row
+    for table in read_tables((ROOT / "docs/threat-model.md").read_text("utf-8"))
+    for row in table[2:]
+]
+
+
+def find_missing_tests(rows: Iterable[list[str]]) -> list[str]:
+    """Give the tests that are named in the last column and are not there."""
+    missing = []
+    for row in rows:
+        place, _, name = code(row[-1]).partition("::")
+        path = ROOT / place
+        source = path.read_text("utf-8") if path.is_file() else ""
+        if not name or not re.search(rf"^(async )?def {name}\(", source, re.MULTILINE):
+            missing.append(row[-1])
+    return missing
+
+
+def test_every_claim_of_the_threat_model_is_tested():
+    assert len(THREATS) > 40
+    assert find_missing_tests(THREATS) == []
+
+
+def test_missing_tests_are_found():
+    here = f"tests/test_docs.py::{test_missing_tests_are_found.__name__}"
+
+    assert find_missing_tests([["claim", f"`{here}`"]]) == []
+    for wrong in ("", "tests/test_docs.py", f"{here}_not", "tests/none.py::test_a"):
+        assert find_missing_tests([["claim", f"`{wrong}`"]]) == [f"`{wrong}`"]
+
+
 # What the README says
 
 
@@ -832,6 +873,7 @@ METHODS = f"{PROTOCOL}test_methods_of_the_page_are_those_of_the_code"
 ASKED = f"{PROTOCOL}test_client_is_asked_as_the_page_says"
 TOLD = f"{PROTOCOL}test_notifications_are_sent_as_the_page_says"
 SHOWN = "test_examples_print_what_is_shown"
+UNMIGRATED = "test_policy.py::test_where_no_table_is_the_settings_hold"
 NO_CLAIM = ""
 
 CLAIMS = {
@@ -850,6 +892,7 @@ CLAIMS = {
     "Then it takes three steps.": "test_readme_has_the_files_of_the_tutorial",
     "The third is an `mcp.py`": TUTORIAL,
     "It is found by itself.": TUTORIAL,
+    "Run `manage.py migrate`": UNMIGRATED,
     "Nobody gets in": "test_nobody_gets_in_unless_that_is_allowed",
     "A tool with a permission": "test_readme_tool_is_offered_as_it_says",
     "[The tutorial](docs/tutorial.md) goes": TUTORIAL,
@@ -866,11 +909,12 @@ CLAIMS = {
     "| Questions to the client": ASKED,
     "| Handshake": DECIDED,
     "| Batches": DECIDED,
-    "| Identity": "test_readme_tool_is_offered_as_it_says",
+    "| Identity": "test_consumers.py::test_client_comes_with_a_token",
+    "| Permissions": "test_threats.py::test_connection_ends_within_a_second_when",
     "| Limits": "test_limit_does_what_the_settings_page_says",
     "| Tasks |": DECIDED,
     "| Models as tools": MODELS,
-    "| Access tokens": "test_bearer_token_is_refused",
+    "| Rates,": NO_CLAIM,
     "[docs/protocol.md](docs/protocol.md) has": METHODS,
 }
 

@@ -28,7 +28,14 @@ GENERATED = f"{PACKAGE}.migrations."
 
 # Tests of what is no single module of the package: of the project as a whole, ...
 TESTS_OF_THE_WHOLE = frozenset(
-    {"test_docs", "test_docs_protocol", "test_exports", "test_layout", "test_scripts"}
+    {
+        "test_docs",
+        "test_docs_protocol",
+        "test_exports",
+        "test_layout",
+        "test_scripts",
+        "test_threats",
+    }
 )
 # ... of a room as a whole, ...
 TESTS_OF_A_ROOM = frozenset(

@@ -110,7 +110,6 @@ def test_primitive_is_what_its_row_says() -> None:
     )
 
     assert compile_policy().primitives == {
-        ("tool", "one"): PrimitivePolicy(),
         ("tool", "two"): PrimitivePolicy(
             enabled=False,
             title="Two",
@@ -221,13 +220,21 @@ def compiled(no_rows: pytest.MonkeyPatch) -> list[Policy]:
 
 
 def test_policy_is_loaded_when_there_is_none(compiled: list[Policy]) -> None:
-    assert current_policy() is None
+    assert current_policy(0.0) is None
 
-    assert renew_policy() is compiled[0] is current_policy()
+    assert renew_policy() is compiled[0] is current_policy(0.0)
 
     forget_policy()
 
-    assert current_policy() is None
+    assert current_policy(0.0) is None
+
+
+def test_policy_from_before_the_news_is_none(compiled: list[Policy]) -> None:
+    before = policy.monotonic()
+    renew_policy()
+
+    assert current_policy(before) is compiled[0]
+    assert current_policy(policy.monotonic()) is None
 
 
 @pytest.mark.parametrize(("interval", "is_kept"), [(3600, True), (1e-9, False)])
@@ -237,7 +244,7 @@ def test_policy_is_looked_at_again_after_the_interval(
     settings.MCP_CHANNELS = {"ACCESS_INTERVAL": interval}
     renew_policy()
 
-    assert (current_policy() is not None) is is_kept
+    assert (current_policy(0.0) is not None) is is_kept
 
 
 def test_policy_that_is_newer_than_the_news_is_not_loaded_again(

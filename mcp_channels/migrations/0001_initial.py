@@ -4,7 +4,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import mcp_channels.models
+import mcp_channels.validators
 
 
 class Migration(migrations.Migration):
@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default=list,
                         help_text="Slugs of endpoints that it is for. Empty: for all.",
-                        validators=[mcp_channels.models.validate_slugs],
+                        validators=[mcp_channels.validators.validate_slugs],
                     ),
                 ),
                 (
@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default=list,
                         help_text='Names of tools and prompts and URIs of resources that it is for, such as ["count_*", "shop://*"]. Empty: for all.',
-                        validators=[mcp_channels.models.validate_names],
+                        validators=[mcp_channels.validators.validate_names],
                     ),
                 ),
                 (
@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="Calls, such as 60/minute. Empty: no limit.",
                         max_length=40,
-                        validators=[mcp_channels.models.validate_rate],
+                        validators=[mcp_channels.validators.validate_rate],
                     ),
                 ),
                 (
@@ -173,7 +173,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="Needed besides what the code requires: app_label.codename.",
                         max_length=200,
-                        validators=[mcp_channels.models.validate_permission],
+                        validators=[mcp_channels.validators.validate_permission],
                     ),
                 ),
                 (
@@ -182,7 +182,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default=list,
                         help_text="Names of groups; one of them is needed. Empty: none is.",
-                        validators=[mcp_channels.models.validate_names],
+                        validators=[mcp_channels.validators.validate_names],
                     ),
                 ),
                 ("staff_only", models.BooleanField(default=False)),
@@ -192,7 +192,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="Calls of one identity, such as 60/minute. Empty: no limit.",
                         max_length=40,
-                        validators=[mcp_channels.models.validate_rate],
+                        validators=[mcp_channels.validators.validate_rate],
                     ),
                 ),
                 (
@@ -322,7 +322,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default=list,
                         help_text='Such as [{"src": "https://example.com/icon.png"}].',
-                        validators=[mcp_channels.models.validate_icons],
+                        validators=[mcp_channels.validators.validate_icons],
                     ),
                 ),
                 (
@@ -350,7 +350,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default=list,
                         help_text="Of tools, prompts and resources, as their code has them.",
-                        validators=[mcp_channels.models.validate_names],
+                        validators=[mcp_channels.validators.validate_names],
                     ),
                 ),
                 (
@@ -382,7 +382,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default=list,
                         help_text="Names of groups; one of them is needed. Empty: none is.",
-                        validators=[mcp_channels.models.validate_names],
+                        validators=[mcp_channels.validators.validate_names],
                     ),
                 ),
                 ("staff_only", models.BooleanField(default=False)),
@@ -392,7 +392,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="Calls of all together, such as 600/minute. Empty: no limit.",
                         max_length=40,
-                        validators=[mcp_channels.models.validate_rate],
+                        validators=[mcp_channels.validators.validate_rate],
                     ),
                 ),
                 (
@@ -401,7 +401,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="Calls of one identity, such as 60/minute. Empty: no limit.",
                         max_length=40,
-                        validators=[mcp_channels.models.validate_rate],
+                        validators=[mcp_channels.validators.validate_rate],
                     ),
                 ),
                 (

@@ -28,7 +28,7 @@ __all__ = ["Access", "Renew", "Renewed", "check_visible", "concerns"]
 
 Renewed: TypeAlias = tuple[Identity, Catalogue]
 
-# Returns what holds now, None when nothing does any more. It goes by nothing that was
+# Returns what holds now, None when nothing does any more. It goes by no policy that was
 # known before the time of monotonic() it is given.
 Renew: TypeAlias = Callable[[Identity, float], Awaitable[Renewed | None]]
 
@@ -82,7 +82,8 @@ class Access:
         self._session = session
         self._renew = renew
         self._refreshing = asyncio.Lock()
-        self._changed_at = -math.inf
+        self._changes = 0
+        self._since = -math.inf
         self._became_current = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._watch_expiry()
@@ -98,7 +99,9 @@ class Access:
             return False
         self.is_current = False
         self._became_current.clear()
-        self._changed_at = monotonic()
+        self._changes += 1
+        if event.subject in ("policy", "everybody"):
+            self._since = monotonic()
         return True
 
     async def wait_until_current(self) -> None:
@@ -114,14 +117,14 @@ class Access:
         """
         # One after the other, lest an older one be found last.
         async with self._refreshing:
-            changed_at, before = self._changed_at, self.catalogue
-            renewed = await self._renew(self.identity, changed_at)
+            changes, before = self._changes, self.catalogue
+            renewed = await self._renew(self.identity, self._since)
             if renewed is None:
                 self._session.revoke()
                 return []
             self.identity, self.catalogue = renewed
             self._watch_expiry()
-            if changed_at == self._changed_at:
+            if changes == self._changes:
                 self.is_current = True
                 self._became_current.set()
             return self.catalogue.differences(before)

@@ -7,8 +7,10 @@ time, and each connection is asked but for those that it may want.
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable
 from itertools import islice
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from mcp_channels.server.events import (
@@ -46,6 +48,8 @@ class Audience:
         self.sessions: dict[str, Session] = {}  # by their ids
         # How many events came that change what somebody may see.
         self.heard = 0
+        # When the last one came that says so of somebody, by monotonic().
+        self.heard_at = -math.inf
         self._watchers: dict[str, dict[Session, None]] = {}  # sets that keep their
         self._news: dict[News, None] = {}  # order
         self._due: dict[Subscriptions, None] = {}
@@ -85,6 +89,7 @@ class Audience:
         elif isinstance(event, AccessChanged):
             # At once: whatever is asked from now on has to wait for the decision.
             self.heard += 1
+            self.heard_at = monotonic()
             self._notify(list(self.sessions.values()), event)
         elif isinstance(event, PrimitivesChanged) or event.uri in self._watchers:
             self.heard += isinstance(event, PrimitivesChanged)

@@ -17,13 +17,16 @@ from typing import Any, Final, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections, connections, transaction
 
-__all__ = ["Workers", "get_workers"]
+__all__ = ["Workers", "get_access_workers", "get_workers"]
 
 T = TypeVar("T")
 
 # Seconds between two looks at the connections of asynchronous code, which all share one
 # thread: often enough that a restarted database is noticed, too rare to cost a call.
 _HYGIENE_INTERVAL: Final = 1.0
+# Threads that look up who somebody is: short queries, in a pool of their own, since
+# access must not be kept because slow tools keep all the threads.
+_ACCESS_THREADS: Final = 4
 
 
 class Workers:
@@ -123,3 +126,9 @@ def _aliases(atomic: bool | None) -> list[str]:
 def get_workers(threads: int) -> Workers:
     """Return the pool of this process that has this size."""
     return Workers(threads)
+
+
+@cache
+def get_access_workers() -> Workers:
+    """Return the pool of this process for what decides on access."""
+    return Workers(_ACCESS_THREADS)

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import sys
 import threading
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from concurrent import futures
 from contextlib import suppress
@@ -46,6 +45,7 @@ from mcp_channels.server.events import AccessChanged, Change, Kind
 from mcp_channels.server.interaction import ClientRefused, InputRequired
 from mcp_channels.server.permissions import Identity
 from mcp_channels.server.prompts import get_prompt, list_prompts
+from mcp_channels.server.reports import Reports
 from mcp_channels.server.resources import (
     list_resource_templates,
     list_resources,
@@ -80,10 +80,6 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "tools/call": call_tool,
     "tools/list": list_tools,
 }
-
-# Reports of one connection that wait for the event loop. A thread may make them faster
-# than the loop can take them; progress and logs may be lost, memory may not.
-_MOST_POSTED: Final = 1_000
 
 # Seconds that a peer gets to read what is due before its connection is closed, and that
 # cancelled requests get to clean up when it is gone.
@@ -142,6 +138,7 @@ class Dispatcher:
         self.loop = asyncio.get_running_loop()
         self.access = Access(self, identity, catalogue, renew)
         self._thread = threading.get_ident()
+        self._reports = Reports(self.wake)
         # The requests that are worked on, each with its one task; with none while that
         # starts. The loop keeps only weak references.
         self._tasks: dict[Request, list[asyncio.Task[None]]] = {}
@@ -151,11 +148,6 @@ class Dispatcher:
         self._drainer: asyncio.Task[Any] | None = None  # who sends at the moment
         self._finisher: asyncio.Task[None] | None = None
         self._is_closing = False
-        self._posted: deque[tuple[Callable[..., bool], tuple[Any, ...]]] = deque(
-            maxlen=_MOST_POSTED
-        )
-        self._posting = threading.Lock()
-        self._is_posted = False
 
     def receive(self, text: str) -> None:
         """Take one text frame. Never raises for what is in it, and never waits."""
@@ -182,6 +174,11 @@ class Dispatcher:
             return
         if not isinstance(event, AccessChanged) or self.access.notify(event):
             self.subscriptions.notify(event)
+
+    def look_again(self) -> None:
+        """See to it that the catalogue is that of now, though nothing was heard."""
+        if not self._is_closing:
+            self.subscriptions.notify(AccessChanged("everybody"))
 
     def revoke(self) -> None:
         """End the connection at once, because nobody may use it any more."""
@@ -242,20 +239,7 @@ class Dispatcher:
     def post(self, send: Callable[..., bool], *arguments: Any) -> None:
         """Call `send` in the event loop, soon, from any thread. When a thread does so
         faster than the loop can take it, the oldest are lost."""
-        if threading.get_ident() == self._thread:
-            send(*arguments)
-            self.wake()
-            return
-        with self._posting:
-            self._posted.append((send, arguments))
-            if self._is_posted:
-                return
-            self._is_posted = True
-        try:
-            self.loop.call_soon_threadsafe(self._send_posted)
-        except RuntimeError:
-            # The loop is gone, and with it everybody who could be told.
-            logger.debug("Report after the event loop was closed")
+        self._reports.post(send, *arguments)
 
     def expire_after(
         self,
@@ -437,15 +421,6 @@ class Dispatcher:
                 self._stop(request)
         if self._deadlines:
             self._set_timer(min(deadline for deadline, _ in self._deadlines.values()))
-        self.wake()
-
-    def _send_posted(self) -> None:
-        with self._posting:
-            posted = list(self._posted)
-            self._posted.clear()
-            self._is_posted = False
-        for send, arguments in posted:
-            send(*arguments)
         self.wake()
 
     # The outbox

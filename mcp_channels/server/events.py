@@ -73,9 +73,9 @@ class AccessChanged(_Event, frozen=True):
     """
     Somebody may do something else than before, or nothing any more.
 
-    `key` is the primary key of a user or of an access token, the digest of a session
-    that is over, or the revision of the policy; "everybody" has none. Raise ValueError
-    for an unknown subject.
+    `key` is the primary key of a user or of an access token, or the digest of a session
+    that is over; "policy", for what the rows of the admin say, and "everybody" have
+    none. Raise ValueError for an unknown subject.
     """
 
     subject: Subject

@@ -118,6 +118,7 @@ class Identity:
     endpoint: EndpointPolicy = EndpointPolicy()
     expires_at: datetime | None = None
     session: str = ""  # the digest of the session's key, empty without a session
+    credential: str = ""  # "token", "ticket" or "session", or what the site calls it
     renew: "Callable[[], Identity | None] | None" = field(
         default=None, compare=False, repr=False
     )

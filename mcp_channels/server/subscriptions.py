@@ -213,7 +213,7 @@ class Subscriptions:
         if not isinstance(event, ResourceUpdated):
             return True
         found = self._session.catalogue.find_resource(event.uri)
-        return found is not None and found.resource.permission is not None
+        return found is not None and found.resource.needs_permission
 
     def _must_look(self, event: Change) -> bool:
         """Tell whether anything has to be looked up before `event` can be told."""

@@ -23,5 +23,9 @@ ASGI_APPLICATION = "tests.interop.asgi.application"
 MCP_CHANNELS = {
     "SERVER_NAME": "interop",
     "ALLOW_ANONYMOUS": True,
+    "AUTHENTICATORS": [
+        "tests.interop.credentials.authenticate",
+        "mcp_channels.sessions.authenticate",
+    ],
     **json.loads(os.environ.get("MCP_CHANNELS", "{}")),
 }

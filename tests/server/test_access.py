@@ -109,14 +109,26 @@ async def test_access_is_current_until_something_concerns_it() -> None:
     assert not access.is_current
 
 
-async def test_refresh_looks_for_what_is_newer_than_the_event() -> None:
+@pytest.mark.parametrize(
+    ("event", "is_new"),
+    [
+        (EVERYBODY, True),
+        (AccessChanged("policy"), True),
+        # Nothing of a user says that the policy is another.
+        (AccessChanged("user", "5"), False),
+    ],
+)
+async def test_refresh_goes_by_no_policy_that_is_older_than_the_event(
+    event: AccessChanged, is_new: bool
+) -> None:
     case = Case()
     await case.access.refresh()
     before = access_module.monotonic()
-    case.access.notify(EVERYBODY)
+    case.access.notify(event)
     await case.access.refresh()
 
-    assert case.looks[0] < 0 < before <= case.looks[1]
+    assert case.looks[0] < 0
+    assert (before <= case.looks[1]) is is_new
 
 
 async def test_who_waits_goes_on_after_the_refresh() -> None:

@@ -427,7 +427,7 @@ async def test_flood_of_reports_costs_no_memory(connect: MakeChannel) -> None:
         thread = threading.Thread(target=report, args=[context])
         thread.start()
         thread.join()
-        waiting.append(len(channel.dispatcher._posted))
+        waiting.append(len(channel.dispatcher._reports._posted))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         return "done"

@@ -14,8 +14,9 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections
 from django.test import Client
 from django.utils import timezone, translation
+from pytest_django.fixtures import Settings as DjangoSettings
 
-from mcp_channels import Context, consumers
+from mcp_channels import Context, Handshake, consumers
 from mcp_channels.conf import get_settings
 from mcp_channels.server import concurrency
 from mcp_channels.server.concurrency import get_workers
@@ -26,6 +27,12 @@ from tests.traps.tools import text_of
 from tests.traps.wire import request_frame
 
 SECRET = "s3cret"
+
+
+def know(handshake: Handshake) -> Identity | None:
+    """A scheme of the site's own, for which the secret is good."""
+    is_right = handshake.bearer == SECRET
+    return Identity(AnonymousUser(), credential="word") if is_right else None
 
 
 @pytest.fixture
@@ -112,10 +119,16 @@ async def test_trap_136_session_cookie_on_a_page_of_the_site(
 )
 async def test_trap_137_credential_in_a_subprotocol(
     site: Site,
+    settings: DjangoSettings,
     caplog: pytest.LogCaptureFixture,
     offered: list[str],
     chosen: str | None,
 ) -> None:
+    settings.MCP_CHANNELS = {
+        "ALLOW_ANONYMOUS": True,
+        "AUTHENTICATORS": [f"{__name__}.know"],
+    }
+
     @site.tool
     async def fail() -> None:
         raise ValueError
