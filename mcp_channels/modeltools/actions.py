@@ -7,7 +7,7 @@ Actions: methods of a ModelTools under @tool, which get rows where an agent gave
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
@@ -19,6 +19,7 @@ from mcp_channels.modeltools.exposure import Exposure
 from mcp_channels.modeltools.keys import key_annotation_of, show_key
 from mcp_channels.modeltools.operations import with_signature
 from mcp_channels.modeltools.reach import reach
+from mcp_channels.modeltools.values import to_database
 from mcp_channels.modeltools.write import refusing, writing
 from mcp_channels.server.context import Context
 from mcp_channels.server.permissions import Identity
@@ -185,13 +186,17 @@ class _Action:
         rows = model._default_manager.all() if seen.rows is None else seen.rows
         if not seen.can_view:
             rows = rows.none()
+        possible = []
+        for key in keys:
+            with suppress(ToolError):  # for a key that no row could have
+                possible.append(to_database(key))
         if self._writes:
             database = router.db_for_write(model)
             if exposure is not None:
                 database = exposure.writer.database(context)
             rows = rows.using(database)
-            _lock(model, keys, database)
-        by_key = {row.pk: row for row in rows.filter(pk__in=keys)}
+            _lock(model, possible, database)
+        by_key = {row.pk: row for row in rows.filter(pk__in=possible)}
         for key in keys:
             row = by_key.get(key)
             if row is None or (

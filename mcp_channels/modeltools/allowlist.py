@@ -257,9 +257,8 @@ def _expose(
             f"{type(found).__name__} is a relation of a kind that is not known. Leave "
             f"it out, or name a method with a return annotation instead."
         )
-    column = Column(name, path, found)
-    _check_schema(column.annotation)
-    return column
+    annotation_of(found)  # which it must have
+    return Column(name, path, found)
 
 
 def _compute(

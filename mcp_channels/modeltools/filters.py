@@ -190,7 +190,7 @@ class Filters:
         if isinstance(exposed, Column):
             titles.append(exposed.title)
             is_part = last in _TEXT_LOOKUPS and without_none(exposed.annotation) is str
-            if not steps and not is_part:
+            if not steps and last != "isnull" and not is_part:
                 field = _stored(exposed.field)
         elif last != "isnull":
             # A foreign key may hold another column of the other row than its key.
@@ -214,7 +214,7 @@ def to_column(field: Any, value: Any) -> Any:
         if value.bounds == "empty":
             return field.range_type(empty=True)
         return field.range_type(value.lower, value.upper, value.bounds)
-    if hasattr(field, "range_type") and not isinstance(value, bool):
+    if hasattr(field, "range_type"):
         # Django would have PostgreSQL cast a single number to numeric(None, None).
         return field.range_type(value, value, "[]")
     if isinstance(field, GenericIPAddressField):

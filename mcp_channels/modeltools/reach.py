@@ -60,9 +60,25 @@ class Reach:
 
 def reach(registered: Registered, model: Any, asker: Asker) -> Reach:
     """Return how much of `model` is seen by `asker` through the relations to it."""
-    exposure = registered.get(model)
-    # Where nobody said how agents see the model, it is as if by default.
-    tools = ModelTools(model) if exposure is None else exposure.tools
+    if model in registered:
+        return _reach_of(registered[model].tools, asker)
+    # Where nobody said how agents see the model, it is as if by default, ...
+    found = _reach_of(ModelTools(model), asker)
+    parent = next((base for base in model.__mro__ if base in registered), None)
+    if parent is None or not found.can_view:
+        return found
+    # ... and no more than of the model that it is a kind of: a proxy, or a child.
+    seen = _reach_of(registered[parent].tools, asker)
+    if seen.rows is None:
+        return Reach(seen.can_view, found.rows, seen.sees)
+    link = model._meta.get_ancestor_link(parent)
+    name = "pk" if link is None else link.name
+    rows = ModelTools(model).get_queryset(asker)
+    rows = rows.filter(**{f"{name}{LOOKUP_SEP}in": seen.rows.values("pk")})
+    return Reach(seen.can_view, rows, seen.sees)
+
+
+def _reach_of(tools: ModelTools, asker: Asker) -> Reach:
     if not tools.has_view_permission(asker):
         return Reach(can_view=False)
     rows = tools.get_queryset(asker) if has_scope(tools) else None

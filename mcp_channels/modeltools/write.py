@@ -7,7 +7,7 @@ writes, and so must the row itself, before and after.
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from django.apps import apps
@@ -34,6 +34,7 @@ from msgspec import Struct
 
 from mcp_channels.modeltools.allowlist import Column, Related
 from mcp_channels.modeltools.options import ModelTools
+from mcp_channels.modeltools.values import to_database
 from mcp_channels.server.permissions import Asker
 from mcp_channels.server.tools import ToolError
 
@@ -148,14 +149,19 @@ class Transaction:
         """Delete the files that were saved for rows that there will not be."""
         for file in self._files:
             if file and file._committed:
-                file.storage.delete(file.name)
+                try:
+                    file.storage.delete(file.name)
+                except Exception:
+                    # What went wrong before is what matters to whoever asked.
+                    logger.exception("A file of a row that is not there is left")
 
     def _find(self, key: Any, version: str | None) -> Any:
         if connections[self.database].features.has_select_for_update:
             # By itself: what get_queryset() returns need not be lockable. All columns:
             # some may be in the table of a parent.
             rows = self._tools.model._base_manager.using(self.database)
-            list(rows.filter(pk=key).select_for_update())
+            with suppress(ToolError):  # for a key that no row could have
+                list(rows.filter(pk=to_database(key)).select_for_update())
         instance = self._exposure.find(self._context, key, self._rows())
         if version is not None and not constant_time_compare(
             version, self._exposure.writer.version(instance)

@@ -268,6 +268,22 @@ def test_what_is_no_key_is_refused(counter: Counter, key: Any) -> None:
     assert counter.refusal("restock", product=key).startswith("product: ")
 
 
+def test_key_that_no_row_could_have_is_not_asked_for(db: None) -> None:
+    class TagTools(ModelTools):
+        fields = ["name"]
+
+        @tool
+        def mark(self, tag: Tag) -> None:
+            """Mark it."""
+
+    counter = Counter()
+    register(Tag, registry=counter.registry)(TagTools)
+    with CaptureQueriesContext(connection) as queries:
+        assert counter.refusal("mark", tag="a\0") == 'There is no tag "a\\u0000".'
+
+    assert not [one for one in queries if "shop_tag" in one["sql"]]
+
+
 def test_row_that_may_not_be_changed_may_be_looked_at(
     counter: Counter, make: Any
 ) -> None:

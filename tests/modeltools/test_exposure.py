@@ -116,7 +116,7 @@ def test_all_fields_are_those_of_the_model_but_keys_of_no_meaning():
     assert names(Tag) == ["name"]
     assert names(Letter) == ["subject", "is_deleted"]
     assert names(Line) == ["order", "product", "count"]
-    assert names(Seat) == ["row", "number", "guest"]
+    assert names(Seat) == ["row", "number", "guest", "customer"]
     assert names(Remark) == ["content_type", "object_id", "text", "file"]
     assert names(Delivery)[-2:] == ["helpers", "products"]
 

@@ -22,6 +22,7 @@ from tests.shop.counter import Anybody, Counter
 from tests.shop.models import (
     Book,
     Category,
+    Customer,
     Delivery,
     Invoice,
     Letter,
@@ -373,6 +374,49 @@ def test_keys_of_several_columns_can_be_filtered_by(counter, db):
     assert refusal == "filters.pk: a number cannot have more than 64 bits."
 
 
+SEATS: Any = {
+    "nothing": {},
+    "rows": {"get_queryset": lambda self, context: Seat.objects.exclude(number=1)},
+    "a permission": {
+        "has_view_permission": lambda self, context, obj=None: (
+            obj is None or obj.number != 1
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("hiding", SEATS)
+def test_rows_with_keys_of_several_columns_can_be_filtered_through(
+    counter, db, django_user_model, hiding
+):
+    owner = django_user_model.objects.create(username="ada")
+    ada, _ = (Customer.objects.create(owner=owner, name=name) for name in ("a", "b"))
+    for number in range(3):
+        Seat.objects.create(row="r", number=number, guest=str(number), customer=ada)
+    counter.expose(Seat, fields=["guest"], **SEATS[hiding])
+    counter.expose(
+        Customer,
+        fields=["name", "seats__guest"],
+        filters={"seats": ["exact", "isnull"], "seats__guest": ["exact", "isnull"]},
+        ordering=["name"],
+    )
+    second = ["a"] if hiding == "nothing" else []
+
+    def names(**filters: Any) -> list[str]:
+        page = counter.call("list_customers", filters=filters, count=True)
+
+        assert page["total"] == len(page["rows"])
+
+        return [row["name"] for row in page["rows"]]
+
+    (row, _) = counter.call("list_customers", fields=["seats__guest"])["rows"]
+    assert [seat["guest"] for seat in row["seats"]] == ["0", *"1" * len(second), "2"]
+    assert names(seats=["r", 0]) == names(seats__guest="0") == ["a"]
+    assert names(seats=["r", 1]) == names(seats__guest="1") == second
+    assert names(seats__isnull=True) == names(seats__guest__isnull=True) == ["b"]
+    assert names(seats__isnull=False) == ["a"]
+
+
 # What may not be seen
 
 
@@ -638,4 +682,3 @@ def test_what_is_compared_with_a_range_is_one():
     assert to_column(floors, Range(1, 3, "(]")) == NumericRange(1, 3, "(]")
     assert to_column(floors, Range(bounds="empty")) == NumericRange(empty=True)
     assert to_column(floors, 2) == NumericRange(2, 2, "[]")
-    assert to_column(floors, True) is True

@@ -33,6 +33,7 @@ from tests.shop.models import (
     Invoice,
     Letter,
     Line,
+    Offer,
     Product,
     Seat,
     Supplier,
@@ -108,6 +109,49 @@ def test_the_tools_decide(counter, tea, salt):
     assert not reach(
         registered, Category, asker(SimpleNamespace(is_clerk=False))
     ).can_view
+
+
+def test_a_kind_of_a_model_is_seen_as_far_as_the_model(counter, tea):
+    make_product("shown", tea)
+    hidden = make_product("hidden", tea)
+    books = [
+        Book.objects.create(name=name, sku=f"{name}5", price=1, category=tea)
+        for name in ("shown", "hidden")
+    ]
+    counter.expose(
+        Product,
+        fields=["name"],
+        get_queryset=lambda self, context: Product.objects.exclude(name="hidden"),
+        has_view_permission=lambda self, context, obj=None: (
+            context.user.permissions is None and (obj is None or obj.stock < 5)
+        ),
+    )
+    registered = counter.registry.exposures
+    offers = reach(registered, Offer, asker())
+    found = reach(registered, Book, asker())
+
+    assert {offer.name for offer in offers.rows} == {"shown"}
+    assert list(found.rows) == books[:1]
+    assert found.sees(books[0]) and not found.sees(Book(stock=5))
+    assert not reach(registered, Offer, asker(Anybody("shop.view_offer"))).can_view
+    assert not reach(registered, Book, asker(Anybody("shop.view_tag"))).can_view
+    assert hidden.name == "hidden"
+
+
+def test_a_kind_of_a_model_that_is_all_seen_is_all_seen(counter):
+    counter.expose(Product, fields=["name"])
+    found = reach(counter.registry.exposures, Offer, asker())
+
+    assert found.can_view and found.rows is None and found.sees is None
+
+
+def test_a_kind_of_a_model_with_tools_of_its_own_has_its_own_rows(counter, tea):
+    counter.expose(
+        Product, fields=["name"], get_queryset=lambda s, c: Product.objects.none()
+    )
+    counter.expose(Offer, fields=["name"])
+
+    assert reach(counter.registry.exposures, Offer, asker()).rows is None
 
 
 def test_a_scope_is_what_leaves_rows_out():

@@ -13,6 +13,7 @@ from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage
 from django.db import DataError, OperationalError, connection
 from django.http import Http404
 from django.test.utils import CaptureQueriesContext
@@ -689,6 +690,22 @@ def test_file_of_a_row_that_there_will_not_be_is_deleted(
     assert files(tmp_path) == {"a.txt", "b.txt"}
 
 
+def test_file_that_cannot_be_deleted_is_left(
+    remarks: Counter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def delete(self: Any, name: str) -> None:
+        raise OSError("read-only")
+
+    monkeypatch.setattr(FileSystemStorage, "delete", delete)
+    kind = {"content_type": 1, "object_id": "1"}
+    rows = [{**kind, "text": "a", "file": upload("a.txt")}, {**kind, "text": " "}]
+
+    assert remarks.refusal("bulk_create_remarks", rows=rows) == (
+        "rows[1].text: This field is required."
+    )
+    assert "read-only" in caplog.text
+
+
 def test_file_that_a_row_keeps_is_not_deleted(remarks: Counter, tmp_path: Path) -> None:
     remark = Remark(
         content_type_id=1, object_id="1", text="a", file=ContentFile(b"1", "old.txt")
@@ -792,3 +809,19 @@ def test_row_is_locked_with_the_table_of_its_parent(
     for sql in locked:
         assert '"shop_book"' in sql
         assert '"shop_product"' in sql
+
+
+def test_key_that_no_row_could_have_is_not_asked_for(
+    ada: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some databases would be offended."""
+    monkeypatch.setattr(connection.features, "has_select_for_update", True)
+    monkeypatch.setattr(connection.ops, "for_update_sql", lambda **options: "-- locked")
+    counter = Counter(ada)
+    counter.expose(Coupon, fields=["percent"])
+    with CaptureQueriesContext(connection) as queries:
+        said = counter.refusal("update_coupon", pk="a\0", values={"percent": 1})
+        assert counter.refusal("delete_coupon", pk="a\0") == said
+
+    assert said == 'There is no coupon "a\\u0000".'
+    assert not [one for one in queries if "shop_coupon" in one["sql"]]

@@ -223,6 +223,9 @@ class Seat(models.Model):
     row = models.CharField(max_length=2)
     number = models.PositiveSmallIntegerField()
     guest = models.CharField(max_length=50, blank=True)
+    customer = models.ForeignKey(
+        Customer, null=True, blank=True, on_delete=models.CASCADE, related_name="seats"
+    )
 
     class Meta:
         app_label = "shop"
