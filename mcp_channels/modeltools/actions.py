@@ -18,6 +18,7 @@ from msgspec import Meta
 from mcp_channels.modeltools.exposure import Exposure
 from mcp_channels.modeltools.keys import key_annotation_of, show_key
 from mcp_channels.modeltools.operations import with_signature
+from mcp_channels.modeltools.options import ModelTools
 from mcp_channels.modeltools.reach import reach
 from mcp_channels.modeltools.values import to_database
 from mcp_channels.modeltools.write import refusing, writing
@@ -36,7 +37,8 @@ def make_actions(exposure: Exposure) -> Iterator[Tool]:
     """Return the tools that the methods of a ModelTools are. Raise ImproperlyConfigured
     when one cannot be."""
     kind = type(exposure.tools)
-    for name in dir(kind):
+    own = [base for base in kind.__mro__ if not issubclass(ModelTools, base)]
+    for name in sorted({name for base in own for name in vars(base)}):
         options = method_options(inspect.getattr_static(kind, name))
         if options is not None:
             yield _Action(exposure, getattr(exposure.tools, name), options).tool()

@@ -159,6 +159,7 @@ def _describe(
     ]
     kinds = {operation.operation for operation in operations}
     may_write = bool(kinds - {"list", "get", "aggregate"})
+    writable = exposure.form.names if may_write else []
     template: Any = UNSET
     if "get" in kinds:
         template = f"django://{exposure.label}/{{pk}}"
@@ -169,7 +170,7 @@ def _describe(
         description=exposure.tools.description,
         uri_template=template,
         fields=[
-            _describe_field(path, exposed, paths, exposure.form.names * may_write)
+            _describe_field(path, exposed, paths, writable)
             for path, exposed in exposure.allowlist.by_path.items()
             if paths.tell(path)
         ],

@@ -5,6 +5,7 @@ A model as it is exposed: what its options say, compiled when it is registered.
 import re
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import FieldDoesNotExist
@@ -94,14 +95,30 @@ class Exposure:
         self.ordering = Ordering(
             self.allowlist, tools.ordering_fields, tools.ordering, meta.ordering
         )
-        self.aggregates = Aggregates(self.allowlist)
-        self.form = RowForm(self, title)
         self.writer = Writer(self)
         if not self._problems:
             self._problems += self._compare()
         # By kind; filled when it is registered.
         self.operations: dict[str, Operation] = {}
         self.watch: object = None  # tells of changed rows, while it lives
+
+    # What most models do not need is made where it is needed: a form, above all, takes
+    # longer than all the rest of this.
+
+    @cached_property
+    def aggregates(self) -> Aggregates:
+        """What can be asked of rows as a whole."""
+        return Aggregates(self.allowlist)
+
+    @cached_property
+    def form(self) -> RowForm:
+        """The form that rows are written with."""
+        return RowForm(self, self.model.__name__)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether there is an operation that writes."""
+        return any(OPERATIONS.get(kind) != "view" for kind in self.tools.operations)
 
     @property
     def label(self) -> str:
@@ -213,7 +230,7 @@ class Exposure:
             *self.filters.problems,
             *self.search.problems,
             *self.ordering.problems,
-            *self.form.problems,
+            *(self.form.problems if self.is_written else ()),
         ]
 
     def _compare(self) -> Iterator[str]:

@@ -188,6 +188,8 @@ class Primitive:
 
 
 def _parse_docstring(text: str) -> docstring_parser.Docstring:
+    if not text:
+        return docstring_parser.Docstring()
     try:
         return docstring_parser.parse(text)
     except Exception:

@@ -13,6 +13,10 @@ from functools import cached_property
 from typing import (
     Any,
     Final,
+    ForwardRef,
+    Literal,
+    get_args,
+    get_origin,
     get_type_hints,
 )
 
@@ -413,24 +417,19 @@ def _describe_type(type: Any, label: str, mode: str) -> tuple[JSONSchema, bool]:
     name = reference.removeprefix("#/$defs/")
     if name in definitions:
         schema = {**definitions[name]}
-        if not _refers(schema, reference) and not any(
-            _refers(definition, reference)
-            for other, definition in definitions.items()
-            if other != name
-        ):
+        others = [value for other, value in definitions.items() if other != name]
+        if not _refers([schema, *others], reference):
             del definitions[name]
-    _hoist([schema, *definitions.values()], definitions, label)
+    if models:
+        _hoist([schema, *definitions.values()], definitions, label)
     if definitions:
         schema["$defs"] = definitions
     return schema, bool(models)
 
 
 def _refers(schema: Any, reference: str) -> bool:
-    if isinstance(schema, dict):
-        return schema.get("$ref") == reference or _refers(
-            list(schema.values()), reference
-        )
-    return isinstance(schema, list) and any(_refers(item, reference) for item in schema)
+    # A text that happens to be one costs a definition that nobody needs.
+    return msgspec.json.encode(reference) in msgspec.json.encode(schema)
 
 
 def _hoist(schema: Any, definitions: JSONSchema, label: str) -> None:
@@ -452,13 +451,30 @@ def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotations of `function`. Raise ImproperlyConfigured when one of them
     cannot be looked up."""
     try:
-        return get_type_hints(function, include_extras=True)
+        annotations = getattr(function, "__annotations__", {})
+        if any(map(_is_spelled, annotations.values())):
+            return get_type_hints(function, include_extras=True)
     except NameError as exc:
         raise ImproperlyConfigured(
             f"{function.__module__}.{function.__qualname__}: {exc}. Annotations are "
             f"read when it is registered: import their types for real, not under "
             f"TYPE_CHECKING."
         ) from exc
+    # To look for names where there are none takes as long as to describe the types.
+    return {
+        name: type(None) if annotation is None else annotation
+        for name, annotation in annotations.items()
+    }
+
+
+def _is_spelled(annotation: Any) -> bool:
+    """Tell whether a name in `annotation` is still to be looked up."""
+    if isinstance(annotation, str | ForwardRef):
+        return True
+    if get_origin(annotation) is Literal:
+        return False
+    parts = annotation if isinstance(annotation, list) else get_args(annotation)
+    return any(map(_is_spelled, parts))
 
 
 def check_content(content: Iterable[ContentBlock]) -> list[ContentBlock]:

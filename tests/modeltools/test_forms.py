@@ -810,6 +810,7 @@ def test_form_that_cannot_be_filled_is_a_problem() -> None:
     class Tools(ModelTools):
         fields = ["name"]
         form = Demanding
+        operations = ["create"]
 
     assert registry.exposures[Product].problems == [
         "the form requires 'captcha', which is no field that can be written. Name it "

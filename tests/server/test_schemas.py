@@ -52,6 +52,7 @@ from mcp_channels.server.schemas import (
     check_content,
     convert_value,
     encode_value,
+    type_hints,
 )
 
 if TYPE_CHECKING:
@@ -1493,3 +1494,36 @@ def test_value_that_does_not_fit_is_not_converted() -> None:
 def test_value_without_a_json_form_is_a_type_error(value: Any) -> None:
     with pytest.raises(TypeError):
         encode_value(value)
+
+
+class Named:
+    """Is looked up by its name."""
+
+
+def test_hints_are_looked_up_where_they_are_names() -> None:
+    def function(
+        one: "Named",
+        several: list["Named"],
+        taken: Callable[["Named"], None],
+        text: Literal["Named"],
+        number: int,
+    ) -> None: ...
+
+    assert type_hints(function) == {
+        "one": Named,
+        "several": list[Named],
+        "taken": Callable[[Named], None],
+        "text": Literal["Named"],
+        "number": int,
+        "return": type(None),
+    }
+
+
+def test_hints_without_names_are_as_they_are() -> None:
+    def function(
+        text: Annotated[Literal["Nothing"], Meta(title="Nothing")],
+        taken: Callable[[int], str],
+    ) -> None: ...
+
+    assert type_hints(function) == {**function.__annotations__, "return": type(None)}
+    assert type_hints(print) == {}
