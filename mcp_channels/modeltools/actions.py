@@ -102,6 +102,11 @@ class _Action:
             if isinstance(hint, type) and issubclass(hint, Context):
                 self._context = name
                 continue
+            if name == "context":
+                raise ImproperlyConfigured(
+                    f"{self._method.__qualname__}: 'context' is the Context: annotate "
+                    f"it so."
+                )
             is_required = parameter.default is parameter.empty
             parameters[name] = self._annotate(name, hint), is_required
             defaults[name] = parameter.default

@@ -118,6 +118,7 @@ class RowForm:
             if isinstance(child, Column | Related)
             and _is_writable(child.field)
             and child.name not in tools.readonly_fields
+            and _is_wanted(tools.form, child.name)
         ]
         form = type(tools.form.__name__, (_PartialForm, tools.form), {})
         self._form: Any = modelform_factory(
@@ -376,6 +377,13 @@ def _is_writable(field: Any) -> bool:
         and not (field.primary_key and isinstance(field, models.AutoField))
         and not isinstance(field, models.BinaryField)
     )
+
+
+def _is_wanted(form: Any, name: str) -> bool:
+    """Tell whether a field may be in a site's form, which may say so itself."""
+    names: Any = getattr(getattr(form, "Meta", None), "fields", None)
+    says_all = names in (None, forms.ALL_FIELDS)
+    return says_all or name in names or name in form.declared_fields
 
 
 def _is_in_key(field: Any) -> bool:

@@ -84,7 +84,7 @@ def _expose(registry: Registry, model: Any, tools: ModelTools) -> None:
     if exposure.problems:
         # Half of it could be the wrong half. The system checks say what is wrong.
         return
-    for kind in tools.operations:
+    for kind in dict.fromkeys(tools.operations):
         operation = exposure.operations[kind] = _MAKERS[kind](exposure)
         if not tools.generic:
             _add(registry, operation)

@@ -11,6 +11,7 @@ from django.utils.text import capfirst
 from mcp_channels.modeltools.exposure import Exposure
 from mcp_channels.modeltools.keys import NoSuchKey, key_from_text, key_to_text
 from mcp_channels.modeltools.read_operations import read_one
+from mcp_channels.modeltools.search import LONGEST_SEARCH
 from mcp_channels.modeltools.values import is_text
 from mcp_channels.protocol import content
 from mcp_channels.protocol.errors import InternalError
@@ -78,9 +79,10 @@ def _complete(exposure: Exposure, context: Context, value: str) -> list[Any]:
     first = partial(_first, exposure, context, most=_MOST_COMPLETED + 1)
     if not value:
         return first(rows)
+    if len(value) > LONGEST_SEARCH or "\0" in value:
+        return []  # which no database is asked for
     if is_text(exposure.model._meta.pk):
-        # No database has a text with the character NUL.
-        return [] if "\0" in value else first(rows.filter(pk__istartswith=value))
+        return first(rows.filter(pk__istartswith=value))
     found = []
     with suppress(NoSuchKey):
         found = first(rows.filter(pk=key_from_text(exposure.model, value)))

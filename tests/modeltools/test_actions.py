@@ -509,6 +509,18 @@ def test_arguments_come_by_name(kind: str) -> None:
         register(Category, registry=Counter().registry)(CategoryTools)
 
 
+def test_context_is_annotated_as_one() -> None:
+    class CategoryTools(ModelTools):
+        fields = ["name"]
+
+        @tool
+        def act(self, context, category: Category) -> None:
+            """Act."""
+
+    with pytest.raises(ImproperlyConfigured, match="'context' is the Context"):
+        register(Category, registry=Counter().registry)(CategoryTools)
+
+
 def test_method_that_is_overridden_without_tool_is_none(shelf: Category) -> None:
     class BookTools(ProductTools):
         def restock(self, product: Product, count: int = 10) -> Product:

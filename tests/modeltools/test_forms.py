@@ -767,6 +767,25 @@ def test_form_may_exclude_a_field() -> None:
     assert set(schema_of(counter, "update_product")["properties"]) == {"name"}
 
 
+def test_form_may_say_what_is_written() -> None:
+    class Saying(forms.ModelForm):
+        weight = forms.FloatField()
+
+        class Meta:
+            fields = ("name",)
+
+    class SayingAll(forms.ModelForm):
+        class Meta:
+            fields = "__all__"
+
+    names = ["name", "stock", "weight"]
+    for form, expected in ((Saying, {"name", "weight"}), (SayingAll, {*names})):
+        counter = Counter()
+        counter.expose(Product, fields=names, form=form)
+        schema = schema_of(counter, "update_product")
+        assert set(schema["properties"]) == expected
+
+
 def test_form_may_have_a_widget_of_several_parts(deliveries: Counter) -> None:
     class Split(forms.ModelForm):
         arrived_at = forms.SplitDateTimeField()

@@ -63,6 +63,16 @@ def test_every_operation_has_its_tool() -> None:
     }
 
 
+def test_operation_that_is_named_twice_is_there_once() -> None:
+    found = Registry()
+
+    @register(Tag, registry=found)
+    class Tools(TagTools):
+        operations = ["list", "list"]
+
+    assert set(found.tools) == {"list_tags", "describe_models"}
+
+
 def test_several_models_may_have_the_same_options() -> None:
     found = Registry()
     register(Tag, Category, registry=found)(TagTools)
