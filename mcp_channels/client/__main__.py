@@ -74,10 +74,7 @@ def _make_config(options: argparse.Namespace) -> WebSocketConfig:
         name, variable = _split(word, "--header-env")
         headers[name] = _read_variable(variable)
     token = options.token_env and _read_variable(options.token_env)
-    if options.ca_file is None:
-        context = None
-    else:
-        context = _trust(options.ca_file)
+    context = None if options.ca_file is None else _trust(options.ca_file)
     return WebSocketConfig(
         options.url,
         token=token,

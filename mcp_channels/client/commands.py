@@ -16,12 +16,9 @@ from mcp.client import IncomingMessage
 from mcp.client.subscriptions import ServerEvent
 from mcp.shared.subscriptions import event_from_wire
 from mcp_types import (
-    AudioContent,
-    BlobResourceContents,
     ContentBlock,
     EmbeddedResource,
     EmptyResult,
-    ImageContent,
     ResourceLink,
     SubscribeRequest,
     SubscribeRequestParams,
@@ -296,21 +293,18 @@ def _first_line(item: Any) -> str:
 
 
 def _show(block: ContentBlock) -> str:
-    match block:
-        case TextContent(text=text):
-            return text
-        case ResourceLink(uri=uri):
-            return uri
-        case EmbeddedResource(resource=TextResourceContents(text=text)):
-            return text
-        case EmbeddedResource(resource=BlobResourceContents() as resource):
-            kind, size = resource.mime_type, len(b64decode(resource.blob))
-            return f"({kind or 'data'}, {size} bytes: {resource.uri})"
-        case (
-            ImageContent(mime_type=kind, data=data)
-            | AudioContent(mime_type=kind, data=data)
-        ):
-            return f"({kind}, {len(b64decode(data))} bytes)"
+    if isinstance(block, TextContent):
+        return block.text
+    if isinstance(block, ResourceLink):
+        return block.uri
+    if isinstance(block, EmbeddedResource):
+        resource = block.resource
+        if isinstance(resource, TextResourceContents):
+            return resource.text
+        kind, data = resource.mime_type, resource.blob
+    else:  # an image, or sound
+        kind, data = block.mime_type, block.data
+    return f"({kind or 'data'}, {len(b64decode(data))} bytes)"
 
 
 def _print_text(text: str) -> None:

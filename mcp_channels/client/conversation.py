@@ -267,7 +267,8 @@ class Conversation:
             elif is_too_large:
                 self._fail(request, MESSAGE_TOO_LARGE, reason)
             elif request.losses >= _MOST_LOSSES:
-                self._fail(request, CONNECTION_LOST, f"Given up after drops: {reason}")
+                why = f"Connections broke again and again: {reason}"
+                self._fail(request, CONNECTION_LOST, why)
             else:
                 waiting.append(request)
         for request in self._open.values():
