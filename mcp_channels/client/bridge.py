@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from mcp_channels.client.channel import Channel
 from mcp_channels.client.configuration import WebSocketConfig
@@ -40,26 +40,24 @@ async def run_bridge(
     for number in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError):  # on Windows
             loop.add_signal_handler(number, stopped.set)
-    await channel.open()
-    asking = loop.create_task(_pass_to_server(channel, input))
-    answering = loop.create_task(_pass_to_host(channel, output))
-    stopping = loop.create_task(stopped.wait())
+    tasks: list[asyncio.Task[Any]] = []
     try:
-        await asyncio.wait(
-            {asking, answering, stopping}, return_when=asyncio.FIRST_COMPLETED
-        )
+        await channel.open()
+        asking = loop.create_task(_pass_to_server(channel, input))
+        answering = loop.create_task(_pass_to_host(channel, output))
+        stopping = loop.create_task(stopped.wait())
+        tasks += [asking, answering, stopping]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if asking.done() and not stopping.done():
             asking.result()
             await asyncio.wait(
-                {answering, stopping},
-                timeout=_GRACE,
-                return_when=asyncio.FIRST_COMPLETED,
+                tasks[1:], timeout=_GRACE, return_when=asyncio.FIRST_COMPLETED
             )
         return answering.result() if answering.done() else None
     finally:
-        for task in (asking, answering, stopping):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(asking, answering, stopping, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await channel.close()
 
 

@@ -33,8 +33,9 @@ class Channel:
     """
     A connection that comes back.
 
-    Call open() first and close() last. When receive() gives None it has ended, and
-    `failure` says why, unless the client did; all that was asked has got an answer.
+    Call open() first, and close() last, even when open() fails. When receive() gives
+    None it has ended, and `failure` says why, unless the client did; all that was asked
+    has got an answer.
 
     `insists` makes the first connection like any other: it is tried again, while frames
     wait. `tells_lists` is explained at Conversation.
@@ -69,6 +70,9 @@ class Channel:
         """
         connection = None if self._insists else await open_connection(self.config)
         self._task = asyncio.get_running_loop().create_task(self._run(connection))
+        # A task that is cancelled before it began never begins: nobody would close the
+        # connection.
+        await asyncio.sleep(0)
 
     async def close(self) -> None:
         """End the connection, in good order if the server answers soon."""
@@ -226,13 +230,13 @@ class Channel:
         """Use a connection until it is gone, and return why it is."""
         config, conversation = self.config, self.conversation
         loop = asyncio.get_running_loop()
-        tasks: list[asyncio.Task[None] | asyncio.TimerHandle] = []
+        watching = timer = None
         if config.ping_interval is not None:
             watch = connection.watch(config.ping_interval, config.ping_timeout)
-            tasks.append(loop.create_task(watch))
+            watching = loop.create_task(watch)
         if config.open_timeout is not None:
             drop = self._drop_unless_ready
-            tasks.append(loop.call_later(config.open_timeout, drop, connection))
+            timer = loop.call_later(config.open_timeout, drop, connection)
         connection.on_writable = self._flush
         self._connection = connection
         try:
@@ -249,9 +253,12 @@ class Channel:
             failure = explain_close(exc, connection.secrets)
         finally:
             self._connection = None
-            for task in tasks:
-                task.cancel()
+            if timer is not None:
+                timer.cancel()
             try:
+                if watching is not None:
+                    watching.cancel()
+                    await asyncio.wait({watching})
                 await connection.close()
             finally:
                 connection.transport.abort()

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import logging
 import ssl
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -77,7 +77,9 @@ class Connection(ClientConnection):
     @property
     def can_send(self) -> bool:
         """Whether a frame would leave: it is open, and the network takes more."""
-        return self.state is State.OPEN and not self._is_full
+        # One that broke while it was written to is closed a little later only.
+        is_open = self.state is State.OPEN and not self.transport.is_closing()
+        return is_open and not self._is_full
 
     def send_frame(self, frame: str) -> None:
         """Send a text frame, without waiting. Only where `can_send` says so."""
@@ -114,11 +116,6 @@ class _Discreet(logging.LoggerAdapter[logging.Logger]):
 
     def __init__(self) -> None:
         super().__init__(logger, {})
-
-    def process(
-        self, msg: Any, kwargs: MutableMapping[str, Any]
-    ) -> tuple[Any, MutableMapping[str, Any]]:
-        return msg, kwargs
 
     def isEnabledFor(self, level: int) -> bool:
         return level > logging.DEBUG and super().isEnabledFor(level)
@@ -174,23 +171,22 @@ async def open_connection(config: WebSocketConfig) -> Connection:
 
 def explain_close(exc: ConnectionClosed, secrets: Sequence[str]) -> ConnectionFailed:
     """Say why a connection ended."""
-    # The code of whoever closed it; the other side only repeats it.
-    close = exc.rcvd if exc.rcvd_then_sent or exc.sent is None else exc.sent
+    # Whoever did not close it only repeats the code.
+    is_theirs = exc.sent is None or exc.rcvd_then_sent is True
+    close = exc.rcvd if is_theirs else exc.sent
     if close is None:
         return ConnectionFailed("The connection was lost", code=1006)
-    if close is exc.sent:
-        reason = f"The client closed the connection, {close.code}"
-    else:
-        reason = f"The server closed the connection, {close.code}"
-    is_final = close is exc.rcvd and close.code in _FINAL_CODES
+    reason = f"The {'server' if is_theirs else 'client'} closed it with {close.code}"
     return ConnectionFailed(
-        _quote(reason, close.reason, secrets), is_final=is_final, code=close.code
+        _quote(reason, close.reason, secrets),
+        is_final=is_theirs and close.code in _FINAL_CODES,
+        code=close.code,
     )
 
 
 def _quote(reason: str, said: str, secrets: Sequence[str]) -> str:
     """Add to a reason what the server said, unless it is no text for people."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):
         said = said.replace(secret, "***")
     said = said.strip()
     return f"{reason}: {said}" if said and said.isprintable() else reason

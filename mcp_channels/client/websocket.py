@@ -39,7 +39,7 @@ class WebSocketTransport:
         try:
             await channel.open()
         except BaseException:
-            self._channel = None
+            await self.__aexit__(None, None, None)
             raise
         return _ReadStream(channel), _WriteStream(channel)
 

@@ -20,7 +20,7 @@ def test_url_is_enough():
     "url", ["http://example.com/ws", "ws:///ws", "ws", "", "ws://[x/", "ws://a:x/"]
 )
 def test_url_that_is_none_is_refused_without_showing_it(url):
-    with pytest.raises(ValueError, match="url must be like 'wss://example.com/ws'"):
+    with pytest.raises(ValueError, match="url must be like"):
         WebSocketConfig(url)
 
 

@@ -55,7 +55,9 @@ def acknowledge(talk: Talk, id: Any, **filter: Any) -> None:
 
 
 def test_frames_pass_as_they_are(talk):
-    said = '{"jsonrpc":"2.0",  "id":1,"method":"tools/call","params":{"name":"\\u00e9"}}'
+    said = (
+        '{"jsonrpc":"2.0",  "id":1,"method":"tools/call","params":{"name":"\\u00e9"}}'
+    )
     talk.say(said)
     assert talk.conversation.next_frame() == said
     heard = '{ "jsonrpc": "2.0", "id": 1, "result": {"x": "\u20ac"} }'
@@ -284,7 +286,9 @@ def test_tools_are_called_again_only_where_that_is_harmless(talk, hints, is_agai
     talk.reopen()
 
     assert [message["id"] for message in talk.sent()] == ([1] if is_again else [])
-    assert [message["id"] for message in talk.told()] == ([2, 3] if is_again else [1, 2, 3])
+    assert [message["id"] for message in talk.told()] == (
+        [2, 3] if is_again else [1, 2, 3]
+    )
 
 
 def test_tool_that_is_listed_otherwise_later_is_not_called_again(talk):
@@ -501,7 +505,10 @@ def test_log_level_and_subscriptions_are_restored(legacy):
     legacy.answer(subscribed["id"])
 
     assert confirmed["method"] == "notifications/initialized"
-    assert (level["method"], level["params"]) == ("logging/setLevel", {"level": "debug"})
+    assert (level["method"], level["params"]) == (
+        "logging/setLevel",
+        {"level": "debug"},
+    )
     assert (subscribed["method"], subscribed["params"]) == (
         "resources/subscribe",
         {"uri": "x://a"},
