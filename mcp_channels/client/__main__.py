@@ -11,9 +11,11 @@ import asyncio
 import json
 import logging
 import os
+import re
 import ssl
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -40,10 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.verbose or options.command == "bridge":
         logging.getLogger("mcp_channels.client").setLevel(logging.INFO)
     try:
-        config = _make_config(options)
         if options.command == "config":
             return _configure(options)
-        return asyncio.run(_run(options, config))
+        return asyncio.run(_run(options, _make_config(options)))
     except ValueError as exc:
         parser.error(str(exc))
     except KeyboardInterrupt:
@@ -72,8 +73,8 @@ def _make_config(options: argparse.Namespace) -> WebSocketConfig:
     headers = dict(_split(word, "--header") for word in options.header)
     for word in options.header_env:
         name, variable = _split(word, "--header-env")
-        headers[name] = _read_variable(variable)
-    token = options.token_env and _read_variable(options.token_env)
+        headers[name] = _read_variable(variable, "--header-env")
+    token = options.token_env and _read_variable(options.token_env, "--token-env")
     context = None if options.ca_file is None else _trust(options.ca_file)
     return WebSocketConfig(
         options.url,
@@ -100,17 +101,21 @@ def _split(word: str, option: str) -> tuple[str, str]:
     return name, value
 
 
-def _read_variable(name: str) -> str:
+def _read_variable(name: str, option: str) -> str:
     value = os.environ.get(name)
-    if not value:
-        raise ValueError(f"The environment variable {name} is not set.")
-    return value
+    if value:
+        return value
+    if not re.fullmatch("[A-Z_][A-Z0-9_]*", name):
+        # It may be the secret itself, which is not to be shown.
+        raise ValueError(f"{option} takes the name of an environment variable.")
+    raise ValueError(f"The environment variable {name} is not set.")
 
 
 def _configure(options: argparse.Namespace) -> int:
     """Print or install how a host starts the bridge."""
     from mcp_channels.client import hosts
 
+    WebSocketConfig(options.url)  # that it is one
     host = hosts.HOSTS[options.host]
     arguments, variables = [options.url], []
     for word in options.header:
@@ -137,6 +142,7 @@ def _configure(options: argparse.Namespace) -> int:
 
 
 def _make_parser() -> argparse.ArgumentParser:
+    # Abbreviations are not allowed: "--token" would take a token for a name.
     server = argparse.ArgumentParser(add_help=False)
     server.add_argument("url", metavar="URL", help="ws:// or wss://")
     server.add_argument(
@@ -179,14 +185,16 @@ def _make_parser() -> argparse.ArgumentParser:
         prog="mcp-ws",
         description="Use an MCP server over WebSocket.",
         epilog=STATUSES,
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    add = partial(commands.add_parser, allow_abbrev=False)
 
-    command = commands.add_parser("list", parents=[talk], help="list what it offers")
+    command = add("list", parents=[talk], help="list what it offers")
     command.add_argument("what", nargs="?", choices=["tools", "resources", "prompts"])
 
-    command = commands.add_parser("call", parents=[talk], help="call a tool")
+    command = add("call", parents=[talk], help="call a tool")
     command.add_argument("name", metavar="TOOL")
     command.add_argument(
         "arguments",
@@ -194,31 +202,27 @@ def _make_parser() -> argparse.ArgumentParser:
         metavar="ARGUMENT",
         help="name=value, name:=JSON, or one JSON object",
     )
-    command = commands.add_parser("read", parents=[talk], help="read a resource")
+    command = add("read", parents=[talk], help="read a resource")
     command.add_argument("uri", metavar="URI")
 
-    command = commands.add_parser("prompt", parents=[talk], help="get a prompt")
+    command = add("prompt", parents=[talk], help="get a prompt")
     command.add_argument("name", metavar="PROMPT")
     command.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="name=value")
-    command = commands.add_parser(
-        "watch", parents=[talk], help="tell of changes as they happen"
-    )
+    command = add("watch", parents=[talk], help="tell of changes as they happen")
     command.add_argument(
         "uris", nargs="*", metavar="URI", help="resources; without one, the lists"
     )
     command.add_argument("--count", type=int, help="end after so many changes")
 
-    command = commands.add_parser("ping", parents=[talk], help="ask for an answer")
+    command = add("ping", parents=[talk], help="ask for an answer")
     command.add_argument("--count", type=int, default=3)
     command.add_argument("--interval", type=float, default=1.0, metavar="SECONDS")
 
-    commands.add_parser(
-        "bridge", parents=[server], help="be a server on standard input and output"
-    )
+    add("bridge", parents=[server], help="be a server on standard input and output")
 
     host = argparse.ArgumentParser(add_help=False)
     host.add_argument("host", choices=HOSTS)
-    command = commands.add_parser(
+    command = add(
         "config",
         parents=[host, server],
         help="print or install what a host needs to start the bridge",

@@ -55,6 +55,9 @@ async def run_bridge(
             )
         return answering.result() if answering.done() else None
     finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import anyio
+import mcp_types
 from anyio.streams.memory import MemoryObjectReceiveStream
 from mcp import Client, MCPError
 from mcp.client import IncomingMessage
-from mcp.client.subscriptions import ServerEvent
+from mcp.client.subscriptions import ServerEvent, SubscriptionLost
 from mcp.shared.subscriptions import event_from_wire
 from mcp_types import (
     ContentBlock,
@@ -27,16 +28,12 @@ from mcp_types import (
     Tool,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from mcp_channels.client import errors
 from mcp_channels.client.arguments import read_arguments
 from mcp_channels.client.configuration import WebSocketConfig
-from mcp_channels.client.errors import (
-    CONNECTION_LOST,
-    OUTCOME_UNKNOWN,
-    REQUEST_TIMED_OUT,
-    ConnectionFailed,
-)
+from mcp_channels.client.errors import ConnectionFailed
 from mcp_channels.client.pages import list_all
 from mcp_channels.client.questions import ask
 from mcp_channels.client.terminal import ProgressBar, harmless, make_table
@@ -61,38 +58,47 @@ async def run_command(options: argparse.Namespace, config: WebSocketConfig) -> i
         if options.command == "watch":
             await put.send(message)
 
+    transport = WebSocketTransport(config)
     with put, arrivals:
         try:
             async with Client(
-                WebSocketTransport(config),
+                transport,
                 mode="legacy" if options.legacy else "auto",
                 message_handler=hear,
                 elicitation_callback=ask,
             ) as client:
                 status = await COMMANDS[options.command](client, options, arrivals)
         except Exception as exc:
-            status = _explain(exc)
+            status = _explain(exc, transport.failure)
     return status
 
 
-def _explain(exc: BaseException) -> int:
+def _explain(exc: Exception, failure: ConnectionFailed | None) -> int:
     """Say what went wrong, and return the exit status for it."""
-    while isinstance(exc, BaseExceptionGroup):
+    while isinstance(exc, ExceptionGroup):
         exc = exc.exceptions[0]  # of the SDK's tasks
+    reason = str(exc)
     match exc:
-        case MCPError(code=code):
-            status = REFUSED
-            if code == OUTCOME_UNKNOWN:
-                status = UNKNOWN
-            elif code in (CONNECTION_LOST, REQUEST_TIMED_OUT):
-                status = UNREACHABLE
+        case MCPError(code=mcp_types.CONNECTION_CLOSED) | SubscriptionLost():
+            # The SDK knows no more than that.
+            status, reason = UNREACHABLE, failure.reason if failure else reason
+        case MCPError(code=errors.CONNECTION_LOST | errors.REQUEST_TIMED_OUT):
+            status = UNREACHABLE
+        case MCPError(code=errors.OUTCOME_UNKNOWN):
+            status = UNKNOWN
         case ConnectionFailed():
             status = UNREACHABLE
+        case MCPError():
+            status = REFUSED
+        case ValidationError() | RuntimeError():
+            # The SDK holds answers against the protocol, and results of tools against
+            # their schemas.
+            status, reason = REFUSED, f"The server's answer is wrong: {reason}"
         case ValueError():
             status = MISUSED
         case _:
             raise exc
-    print(harmless(str(exc)), file=sys.stderr)
+    print(harmless(reason, allowed="\n"), file=sys.stderr)
     return status
 
 
@@ -217,7 +223,8 @@ async def _events(
         params = SubscribeRequestParams(uri=uri)
         await client.session.send_request(SubscribeRequest(params=params), EmptyResult)
     _say("Watching; Ctrl-C ends it.")
-    async for message in arrivals:
+    while True:
+        message = await arrivals.receive()
         if isinstance(message, Exception):
             raise message
         notification = message.model_dump(by_alias=True, mode="json")

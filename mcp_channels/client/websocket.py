@@ -14,6 +14,7 @@ from mcp_types import jsonrpc_message_adapter
 
 from mcp_channels.client.channel import Channel
 from mcp_channels.client.configuration import WebSocketConfig
+from mcp_channels.client.errors import ConnectionFailed
 
 __all__ = ["WebSocketTransport"]
 
@@ -30,11 +31,18 @@ class WebSocketTransport:
     def __init__(self, config: WebSocketConfig | str) -> None:
         self.config = WebSocketConfig(config) if isinstance(config, str) else config
         self._channel: Channel | None = None
+        self._is_open = False
+
+    @property
+    def failure(self) -> ConnectionFailed | None:
+        """Why the connection ended; None when it has not."""
+        return None if self._channel is None else self._channel.failure
 
     async def __aenter__(self) -> tuple["_ReadStream", "_WriteStream"]:
         """Connect. Raise ConnectionFailed when that does not succeed."""
-        if self._channel is not None:
+        if self._is_open:
             raise RuntimeError("A WebSocketTransport is used once at a time.")
+        self._is_open = True
         channel = self._channel = Channel(self.config, tells_lists=True)
         try:
             await channel.open()
@@ -49,11 +57,11 @@ class WebSocketTransport:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None:
+        self._is_open = False
+        if self._channel is not None:
             # The SDK leaves in a scope that is cancelled already.
             with anyio.CancelScope(shield=True):
-                await channel.close()
+                await self._channel.close()
 
 
 class _Stream:
