@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -13,17 +12,14 @@ class Proxy:
     """
     Passes bytes on to `port` of this machine, until it is told otherwise.
 
-    cut() resets all connections, freeze() makes them silent without closing them. Each
-    number that `cuts` gives is how many more chunks pass, either way, before one
-    connection is cut in the middle of the next.
+    cut() resets all connections, freeze() makes them silent without closing them.
     """
 
-    def __init__(self, port: int, cuts: Iterable[int] = ()) -> None:
+    def __init__(self, port: int) -> None:
         self.target = port
         self.connections = 0  # so far
-        self.cut_connections = 0
-        self._cuts = iter(cuts)
-        self._left = next(self._cuts, None)
+        self._left: int | None = None
+        self._was_cut = asyncio.Event()
         self._random = random.Random(7)
         self._is_flowing = asyncio.Event()
         self._is_flowing.set()
@@ -56,6 +52,12 @@ class Proxy:
         """Reset every connection."""
         for writer in self._writers:
             writer.transport.abort()
+
+    async def cut_within(self, chunks: int) -> None:
+        """Reset a connection in the middle of the chunk after so many, either way."""
+        self._left = chunks
+        self._was_cut.clear()
+        await self._was_cut.wait()
 
     def freeze(self) -> None:
         """Pass nothing on, and close nothing."""
@@ -95,7 +97,7 @@ class Proxy:
         try:
             while data := await reader.read(65_536):
                 await self._is_flowing.wait()
-                if self._is_cut():
+                if self._is_due():
                     # A part of it gets through, or none, or all.
                     writer.write(data[: self._random.randint(0, len(data))])
                     for end in ends:
@@ -108,12 +110,12 @@ class Proxy:
             for end in ends:
                 end.transport.abort()
 
-    def _is_cut(self) -> bool:
+    def _is_due(self) -> bool:
         if self._left is None:
             return False
-        if self._left:
-            self._left -= 1
+        self._left -= 1
+        if self._left >= 0:
             return False
-        self.cut_connections += 1
-        self._left = next(self._cuts, None)
+        self._left = None
+        self._was_cut.set()
         return True

@@ -65,12 +65,17 @@ class Server:
 
 @contextmanager
 def serve(
-    kind: Kind, root_path: str = "", database: Path | None = None, **settings: Any
+    kind: Kind,
+    root_path: str = "",
+    database: Path | None = None,
+    app: str = "tests.interop",
+    **settings: Any,
 ) -> Iterator[Server]:
     """
     Run a server with these MCP_CHANNELS until the block ends.
 
-    `database` is a file of make_database(); without one there are no tables.
+    `database` is a file of make_database(); without one there are no tables. `app` has
+    the module `mcp`.
     """
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -82,7 +87,7 @@ def serve(
                 APPLICATION,
             ],
             cwd=ROOT,
-            env=environment(database, **settings),
+            env={**environment(database, **settings), "INTEROP_APP": app},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -11,7 +11,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "channels",
     "mcp_channels",
-    "tests.interop",  # its module `mcp` has the tools
+    os.environ.get("INTEROP_APP", "tests.interop"),  # its module `mcp` has the tools
 ]
 DATABASES = {
     "default": {

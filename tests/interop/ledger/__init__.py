@@ -1,0 +1,1 @@
+"""A site that remembers how often each of its tools ran."""
