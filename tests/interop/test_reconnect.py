@@ -165,8 +165,9 @@ async def cut(proxy: Proxy, caller: Caller, other: Client, watcher: Watcher) -> 
     """Cut the connection, evenly over all calls and at random moments."""
     draw = random.Random(2)
     for number in range(CUTS):
-        due = CALLS * (number + draw.random()) / CUTS
-        while len(caller.outcomes) < min(due, CALLS - AT_ONCE):
+        # Enough calls are left to be cut.
+        due = (CALLS - 10 * AT_ONCE) * (number + draw.random()) / CUTS
+        while len(caller.outcomes) < due:
             caller.news.clear()
             await caller.news.wait()
         async with asyncio.timeout(PATIENCE):
