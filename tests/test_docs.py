@@ -36,6 +36,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 import mcp_channels
 from mcp_channels import Context, ModelTools, register
+from mcp_channels.client import WebSocketConfig, connection, errors
+from mcp_channels.client.__main__ import main as command_line
+from mcp_channels.client.hosts import HOSTS
 from mcp_channels.conf import Settings, problems
 from mcp_channels.consumers import MCPConsumer
 from mcp_channels.logging import ClientHandler
@@ -134,10 +137,10 @@ COMMANDS = [
 ]
 
 # What a reader's machine has, besides Python and this repository.
-TOOLS = frozenset({".", "cd", "export", "mkdir"})
+TOOLS = frozenset({".", "cd", "echo", "export", "mkdir"})
 
 # What the documentation makes before it uses it.
-MADE = frozenset({"manage.py", "agent.py", "conversation.py"})
+MADE = frozenset({"manage.py", "agent.py", "conversation.py", "loop.py", "report.py"})
 
 
 def is_there(command: str) -> bool:
@@ -153,7 +156,7 @@ def is_there(command: str) -> bool:
         return arguments[0] in MADE
     if "/" in program:
         return os.access(ROOT / program, os.X_OK)
-    return program == "django-admin"
+    return program in ("django-admin", "mcp-ws")
 
 
 @pytest.mark.parametrize("command", sorted({command for _, command, _ in COMMANDS}))
@@ -200,7 +203,11 @@ class SiteOfPages:
             self.port: int = probe.getsockname()[1]
         commands = folder / "bin"
         commands.mkdir()
-        for name, module in (("python", ""), ("django-admin", "-m django")):
+        for name, module in (
+            ("python", ""),
+            ("django-admin", "-m django"),
+            ("mcp-ws", "-m mcp_channels.client"),
+        ):
             script = commands / name
             script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
             script.chmod(0o755)
@@ -303,7 +310,7 @@ def site(tmp_path_factory) -> Iterator[SiteOfPages]:
                     site.run(command, output)
             if block.language != "console":
                 site.follow(block)
-    yield site
+        yield site
     shutil.rmtree(site.folder)
 
 
@@ -430,6 +437,30 @@ def test_operations_are_those_that_are_listed():
     assert {
         code(row["operation"]): row["Django's permission"] for row in rows
     } == OPERATIONS
+
+
+def test_clients_page_does_what_it_says(site):
+    site.environment["COOKIE"] = f"sessionid={site.environment['SESSION']}"
+    for block in blocks_of("docs/clients.md"):
+        if block.language == "console":
+            for command, output in read_commands(block):
+                if not command.startswith("export"):
+                    site.run(command, output)
+        elif block.lead.startswith("Write "):
+            site.follow(block)
+
+
+def test_client_that_is_shown_first_lists_the_tools(site):
+    first, *_ = blocks_of("docs/clients.md")
+    (of_readme,) = (
+        block
+        for block in blocks_of("README.md", "python")
+        if "WebSocketTransport" in block.text
+    )
+    (site.folder / "first.py").write_text(site.text(first.text))
+
+    assert of_readme.text == first.text
+    site.run("python first.py", ["...name='find_books'..."])
 
 
 # Examples, run
@@ -708,6 +739,70 @@ def test_missing_tests_are_found():
         assert find_missing_tests([["claim", f"`{wrong}`"]]) == [f"`{wrong}`"]
 
 
+def test_options_of_the_clients_page_are_those_of_the_code():
+    fields = {field.name: field for field in dataclasses.fields(WebSocketConfig)}
+    rows = {
+        code(row["option"]): code(row["default"])
+        for row in find_table("docs/clients.md", "option", "default")
+    }
+    defaults = {
+        name: ""
+        if field.default is field.default_factory is dataclasses.MISSING
+        else repr({} if name == "headers" else field.default)
+        for name, field in fields.items()
+    }
+
+    assert rows == defaults
+    assert list(rows) == list(defaults)
+
+
+def test_client_errors_of_the_page_are_those_of_the_code():
+    assert {
+        code(row["name"]): int(row["code"])
+        for row in find_table("docs/clients.md", "code", "name")
+    } == {name: value for name, value in vars(errors).items() if name.isupper()}
+
+
+def test_close_codes_of_the_clients_page_are_those_of_the_code():
+    (row,) = (
+        row["what the server says"]
+        for row in find_table("docs/clients.md", "what the server says")
+        if "3000" in row["what the server says"]
+    )
+
+    assert set(map(int, re.findall(r"\d+", row))) == connection._FINAL_CODES
+
+
+def test_commands_of_the_clients_page_are_those_of_the_command_line(capsys):
+    listed = [
+        code(row["command"]).split()[1]
+        for row in find_table("docs/clients.md", "command", "what it does")
+    ]
+    with pytest.raises(SystemExit):
+        command_line(["--help"])
+    shown = re.findall(r"^    (\w+) ", capsys.readouterr().out, re.MULTILINE)
+
+    assert listed == shown
+
+
+def test_hosts_of_the_clients_page_are_those_of_the_code():
+    rows = find_table("docs/clients.md", "host", "file", "the token")
+
+    assert [code(row["host"]) for row in rows] == list(HOSTS)
+    for row in rows:
+        host = HOSTS[code(row["host"])]
+        path = None if host.find_path is None else host.find_path().name
+        assert (path is None) == ("`" not in row["file"])
+        assert path is None or path in row["file"]
+        assert row["the token"].startswith(
+            "asked for"
+            if "input" in host.reference
+            else "from the environment"
+            if "$" in host.reference
+            else "you write it"
+        )
+
+
 # What the README says
 
 
@@ -772,16 +867,16 @@ def test_versions_are_those_of_the_package():
     assert f"It is version {mcp_channels.__version__}," in readme
 
 
-def test_transport_is_missing_and_short():
-    (block,) = (
-        block
-        for block in blocks_of("docs/tutorial.md")
-        if block.lead == "Write `websocket_transport.py`:"
-    )
+def test_transport_is_missing_in_the_sdk_and_brought_by_the_extra():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {
+        re.split("[<>=]", text)[0]
+        for text in project["optional-dependencies"]["client"]
+    }
 
     assert importlib.util.find_spec("mcp.client.websocket") is None
-    assert importlib.util.find_spec("mcp_channels.client") is None
-    assert len([line for line in block.text.splitlines() if line]) == 30
+    assert needed == {"mcp", "websockets"}
+    assert project["scripts"] == {"mcp-ws": "mcp_channels.client.__main__:main"}
 
 
 async def test_bearer_token_is_refused():
@@ -897,8 +992,14 @@ CLAIMS = {
     "A tool with a permission": "test_readme_tool_is_offered_as_it_says",
     "[The tutorial](docs/tutorial.md) goes": TUTORIAL,
     "Any MCP client that can open": DEMO,
-    "The official Python SDK": "test_transport_is_missing_and_short",
-    "This package brings no client": "test_transport_is_missing_and_short",
+    "The official Python SDK": (
+        "test_transport_is_missing_in_the_sdk_and_brought_by_the_extra"
+    ),
+    "It never sends anything twice": (
+        "interop/test_reconnect.py::test_every_call_ends_once_and_no_write_runs_twice"
+    ),
+    "There is also a client without": "test_clients_page_does_what_it_says",
+    "[docs/clients.md](docs/clients.md) goes": "test_clients_page_does_what_it_says",
     "They need Python 3.11 or newer": "test_scripts.py::test_environment_is_made_once",
     "`scripts/demo` prints": BANNER,
     "`scripts/demo --check` connects": DEMO,
@@ -907,6 +1008,9 @@ CLAIMS = {
     "| Resources and resource templates": ANSWERED,
     "| Subscriptions": TOLD,
     "| Questions to the client": ASKED,
+    "| Clients for any server": (
+        "interop/test_strangers.py::test_everything_is_as_with_ours"
+    ),
     "| Handshake": DECIDED,
     "| Batches": DECIDED,
     "| Identity": "test_consumers.py::test_client_comes_with_a_token",

@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asyncio.run(_run(options, _make_config(options)))
     except ValueError as exc:
         parser.error(str(exc))
+    except ModuleNotFoundError as exc:
+        parser.error(f"{exc.name} is missing: install the package with [client].")
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -4,7 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["read_arguments"]
+__all__ = ["ArgumentError", "read_arguments"]
+
+
+class ArgumentError(ValueError):
+    """The words are no arguments; it says what to write instead."""
 
 
 def read_arguments(words: Sequence[str], schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -13,7 +17,7 @@ def read_arguments(words: Sequence[str], schema: Mapping[str, Any]) -> dict[str,
 
     They are `name=value`, where the value is text if the schema has text there and JSON
     if not; or `name:=value`, which is always JSON; or one JSON object for all. Raise
-    ValueError, with what to write instead.
+    ArgumentError when they are not.
     """
     if len(words) == 1 and words[0].lstrip().startswith("{"):
         value = _read_json(words[0], "The arguments")
@@ -25,9 +29,9 @@ def read_arguments(words: Sequence[str], schema: Mapping[str, Any]) -> dict[str,
         is_json = name.endswith(":")
         name = name.removesuffix(":")
         if not equals or not name:
-            raise ValueError(f"{word!r}: write name=value, or one JSON object.")
+            raise ArgumentError(f"{word!r}: write name=value, or one JSON object.")
         if name in arguments:
-            raise ValueError(f"{name} is given twice.")
+            raise ArgumentError(f"{name} is given twice.")
         if is_json or not _may_be_text(schema, name):
             arguments[name] = _read_json(text, name)
         else:
@@ -39,7 +43,7 @@ def _read_json(text: str, name: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as exc:
-        raise ValueError(f"{name}: {text!r} is no JSON: {exc}.") from None
+        raise ArgumentError(f"{name}: {text!r} is no JSON: {exc}.") from None
 
 
 def _may_be_text(schema: Mapping[str, Any], name: str) -> bool:

@@ -28,10 +28,9 @@ from mcp_types import (
     Tool,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import BaseModel, ValidationError
 
 from mcp_channels.client import errors
-from mcp_channels.client.arguments import read_arguments
+from mcp_channels.client.arguments import ArgumentError, read_arguments
 from mcp_channels.client.configuration import WebSocketConfig
 from mcp_channels.client.errors import ConnectionFailed
 from mcp_channels.client.pages import list_all
@@ -90,12 +89,12 @@ def _explain(exc: Exception, failure: ConnectionFailed | None) -> int:
             status = UNREACHABLE
         case MCPError():
             status = REFUSED
-        case ValidationError() | RuntimeError():
+        case ArgumentError():
+            status = MISUSED
+        case ValueError() | RuntimeError():
             # The SDK holds answers against the protocol, and results of tools against
             # their schemas.
             status, reason = REFUSED, f"The server's answer is wrong: {reason}"
-        case ValueError():
-            status = MISUSED
         case _:
             raise exc
     print(harmless(reason, allowed="\n"), file=sys.stderr)
@@ -214,7 +213,8 @@ async def _events(
             for uri in set(uris).difference(
                 events.honored.resource_subscriptions or ()
             ):
-                raise ValueError(f"{uri} cannot be watched.")
+                reason = f"{uri} cannot be watched"
+                raise MCPError(code=mcp_types.INVALID_PARAMS, message=reason)
             _say("Watching; Ctrl-C ends it.")
             async for event in events:
                 yield event
@@ -324,7 +324,7 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False))
 
 
-def _dump(item: BaseModel) -> Any:
+def _dump(item: Any) -> Any:
     return item.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 

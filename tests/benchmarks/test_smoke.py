@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
     ("name", "keys"),
     [
         ("calls", ["of_bare_asgi", "times_sdk"]),
+        ("client", ["of_memory_pipe", "bridge_start_ms"]),
         ("lists", ["times_call", "times_call_walk"]),
         ("startup", ["plain_import_ms", "setup_with_ms"]),
         ("sync_tools", ["together_ms"]),

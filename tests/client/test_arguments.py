@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mcp_channels.client.arguments import read_arguments
+from mcp_channels.client.arguments import ArgumentError, read_arguments
 
 SCHEMA: dict[str, Any] = {
     "properties": {
@@ -77,5 +77,5 @@ def test_one_object_may_say_it_all():
     ],
 )
 def test_what_is_wrong_is_said(words, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         read_arguments(words, SCHEMA)

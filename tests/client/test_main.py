@@ -1,6 +1,7 @@
 """The command line: what it takes, what it keeps to itself, how it ends."""
 
 import asyncio
+import importlib.abc
 import json
 import logging
 import runpy
@@ -275,6 +276,23 @@ def test_file_that_cannot_be_added_to_is_told(capsys, tmp_path):
 
 
 # As a whole
+
+
+@pytest.mark.parametrize(
+    ("words", "module"), [(["bridge", URL], "bridge"), (["list", URL], "commands")]
+)
+def test_extra_that_is_missing_is_named(monkeypatch, capsys, words, module):
+    class Missing(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, *arguments: Any) -> None:
+            if name == f"mcp_channels.client.{module}":
+                raise ModuleNotFoundError(name="websockets")
+
+    monkeypatch.delitem(sys.modules, f"mcp_channels.client.{module}")
+    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+
+    assert "websockets is missing: install the package with [client]." in refusal(
+        capsys, *words
+    )
 
 
 def test_interrupted_command_says_so(monkeypatch):
