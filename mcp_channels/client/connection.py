@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import broadcast
@@ -111,6 +112,23 @@ class Connection(ClientConnection):
                     return
 
 
+class _Connect(connect):
+    """A connect() that takes no credential along when it is sent elsewhere."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        url = super().process_redirect(exc)
+        if isinstance(url, str) and _find_origin(url) != _find_origin(self.uri):
+            # Not all releases of websockets leave credentials behind, and none knows
+            # which headers are.
+            self.additional_headers = None
+        return url
+
+
+def _find_origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
 class _Discreet(logging.LoggerAdapter[logging.Logger]):
     """A logger that is never asked to tell headers and messages, as for DEBUG."""
 
@@ -144,7 +162,7 @@ async def open_connection(config: WebSocketConfig) -> Connection:
         headers["Authorization"] = f"Bearer {token}"
     options: dict[str, Any] = {} if config.ssl is None else {"ssl": config.ssl}
     try:
-        connection = await connect(
+        connection = await _Connect(
             config.url,
             additional_headers=headers,
             subprotocols=[Subprotocol("mcp")],

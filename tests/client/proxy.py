@@ -21,8 +21,8 @@ class Proxy:
         self._left: int | None = None
         self._was_cut = asyncio.Event()
         self._random = random.Random(7)
-        self._is_flowing = asyncio.Event()
-        self._is_flowing.set()
+        self._is_flowing_up, self._is_flowing_down = asyncio.Event(), asyncio.Event()
+        self.thaw()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -59,12 +59,15 @@ class Proxy:
         self._was_cut.clear()
         await self._was_cut.wait()
 
-    def freeze(self) -> None:
-        """Pass nothing on, and close nothing."""
-        self._is_flowing.clear()
+    def freeze(self, *, only_up: bool = False) -> None:
+        """Pass nothing on, or nothing to the server, and close nothing."""
+        self._is_flowing_up.clear()
+        if not only_up:
+            self._is_flowing_down.clear()
 
     def thaw(self) -> None:
-        self._is_flowing.set()
+        self._is_flowing_up.set()
+        self._is_flowing_down.set()
 
     async def _accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -78,8 +81,10 @@ class Proxy:
         ends = (writer, here)
         self._writers.update(ends)
         tasks = {
-            asyncio.create_task(self._pass_on(reader, here, ends)),
-            asyncio.create_task(self._pass_on(there, writer, ends)),
+            asyncio.create_task(self._pass_on(reader, here, ends, self._is_flowing_up)),
+            asyncio.create_task(
+                self._pass_on(there, writer, ends, self._is_flowing_down)
+            ),
         }
         self._tasks |= tasks
         await asyncio.wait(tasks)
@@ -93,10 +98,11 @@ class Proxy:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         ends: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
+        is_flowing: asyncio.Event,
     ) -> None:
         try:
             while data := await reader.read(65_536):
-                await self._is_flowing.wait()
+                await is_flowing.wait()
                 if self._is_due():
                     # A part of it gets through, or none, or all.
                     writer.write(data[: self._random.randint(0, len(data))])

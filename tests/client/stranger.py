@@ -33,9 +33,11 @@ _silent = logging.Logger("stranger")
 
 
 class Refusal:
-    """How a connection is refused."""
+    """How a connection is refused, once `gate` is set."""
 
     def __init__(self, status: int, body: str = "", **headers: str) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.response = Response(
             status,
             HTTPStatus(status).phrase if status in set(HTTPStatus) else "Odd",
@@ -140,10 +142,16 @@ class Stranger:
     def last(self) -> Visit:
         return self.visits[-1]
 
-    def _look(self, socket: ServerConnection, request: Request) -> Response | None:
+    async def _look(
+        self, socket: ServerConnection, request: Request
+    ) -> Response | None:
         self.requests.append(request)
         self._news.set()
-        return self.refusals.popleft().response if self.refusals else None
+        if not self.refusals:
+            return None
+        refusal = self.refusals.popleft()
+        await refusal.gate.wait()
+        return refusal.response
 
     async def _serve(self, socket: ServerConnection) -> None:
         visit, task = Visit(socket), asyncio.current_task()

@@ -222,9 +222,14 @@ async def test_system_without_signals_for_loops_does_without(server, host, monke
 
 
 async def test_refusal_is_the_end_and_told(server, host):
-    server.refusals.append(Refusal(401, "Credentials are required"))
+    refusal = Refusal(401, "Credentials are required")
+    refusal.gate.clear()
+    server.refusals.append(refusal)
     running = host.start(server.url)
     await host.ask(1, "ping")
+    await host.write(b"nonsense\n")
+    await host.read()  # refused by the bridge, so that it has read both
+    refusal.gate.set()
     told = await host.read()
     reason = await ended(running)
 

@@ -68,6 +68,13 @@ async def test_frames_are_text_and_arrive(server):
     assert server.last.messages == [{"jsonrpc": "2.0", "method": "é"}]
 
 
+async def test_url_is_asked_for_as_it_is(server):
+    async with opened(f"{server.url}/staff?a=1&b=%20"):
+        pass
+
+    assert server.requests[0].path == "/ws/staff?a=1&b=%20"
+
+
 async def test_headers_are_sent(server):
     headers = {"Cookie": "sessionid=1", "Origin": "http://example.com"}
     async with opened(server.url, headers=headers):
@@ -356,6 +363,7 @@ async def test_proxy_that_is_none(server):
 
 
 async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")  # else it would be a reset
     writer.close()
 
 
@@ -472,14 +480,22 @@ async def test_redirects_are_followed_as_far_as_they_lead(server, location, mess
     assert failure.is_final
 
 
-async def test_redirect_elsewhere_does_not_take_the_token_along(server):
+async def test_redirect_elsewhere_takes_no_credential_along(server):
+    headers = {"X-Key": SECRET}
     async with Stranger() as other:
         server.refusals.append(Refusal(307, Location=other.url))
-        async with opened(server.url, token=SECRET):
+        async with opened(server.url, token=SECRET, headers=headers):
+            pass
+        server.refusals.append(Refusal(307, Location="/ws/"))
+        async with opened(server.url, token=SECRET, headers=headers):
             pass
 
-    assert len(server.requests) == len(other.requests) == 1
     assert "Authorization" not in other.requests[0].headers
+    assert "X-Key" not in other.requests[0].headers
+    # On the same server it is what it was.
+    assert server.requests[-1].path == "/ws/"
+    assert server.requests[-1].headers["Authorization"] == f"Bearer {SECRET}"
+    assert server.requests[-1].headers["X-Key"] == SECRET
 
 
 # The end
@@ -598,6 +614,19 @@ async def test_long_message_is_no_silence(server):
         watching.cancel()
         proxy.thaw()
         await asyncio.gather(sending, connection.recv())
+
+
+async def test_all_that_arrives_is_a_sign_of_life(server):
+    async with Proxy(server.port) as proxy, opened(proxy.url) as connection:
+        await server.until(lambda: server.visits)
+        proxy.freeze(only_up=True)  # no ping is ever answered
+        watching = asyncio.create_task(connection.watch(0.05, 0.3))
+        for _ in range(5):
+            await asyncio.sleep(0.2)
+            await server.last.socket.send("news")
+
+        assert not watching.done()
+        watching.cancel()
 
 
 async def test_connection_that_nobody_reads_from_is_not_dropped(server):
