@@ -20,11 +20,15 @@ import msgspec
 import pytest
 
 import mcp_channels
+import mcp_channels.client
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # Importing the package imports none of these: they are what costs, or needs settings.
-EXPENSIVE = ("asgiref", "channels", "django", "jsonschema_rs", "msgspec")
+EXPENSIVE = ("asgiref", "channels", "django", "jsonschema_rs", "mcp", "msgspec")
+
+# What a site, and a program, import from.
+PACKAGES = [mcp_channels, mcp_channels.client]
 
 MODULES = [
     "mcp_channels",
@@ -101,50 +105,58 @@ def find_false_exports(module: ModuleType) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", mcp_channels.__all__)
-def test_public_name_is_there_and_documented(name):
-    value = getattr(mcp_channels, name)
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [(package, name) for package in PACKAGES for name in package.__all__],
+)
+def test_public_name_is_there_and_documented(package, name):
+    value = getattr(package, name)
 
-    assert isinstance(value, str) or find_documentation(value)
+    assert isinstance(value, str | int) or find_documentation(value)
 
 
-def test_public_names_are_sorted_and_unique():
-    names = list(mcp_channels.__all__)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_are_sorted_and_unique(package):
+    names = list(package.__all__)
 
     assert names == sorted(set(names), key=sort_key)
 
 
-def test_public_names_are_listed_by_dir():
-    assert set(mcp_channels.__all__) <= set(dir(mcp_channels))
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_are_listed_by_dir(package):
+    assert set(package.__all__) <= set(dir(package))
 
 
-def test_public_names_are_what_a_star_imports():
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_are_what_a_star_imports(package):
     namespace: dict[str, object] = {}
-    exec("from mcp_channels import *", namespace)
+    exec(f"from {package.__name__} import *", namespace)
 
-    assert set(namespace) - {"__builtins__"} == set(mcp_channels.__all__)
-
-
-def test_public_names_are_seen_by_type_checkers():
-    stub = ROOT / "mcp_channels/__init__.pyi"
-    source = stub if stub.exists() else stub.with_suffix(".py")
-
-    assert set(mcp_channels.__all__) <= find_static_names(source.read_text())
+    assert set(namespace) - {"__builtins__"} == set(package.__all__)
 
 
-def test_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match=r"mcp_channels.*no_such_name"):
-        _ = mcp_channels.no_such_name
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_are_seen_by_type_checkers(package):
+    source = Path(package.__file__).read_text()
+
+    assert set(package.__all__) <= find_static_names(source)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_unknown_name_is_an_attribute_error(package):
+    with pytest.raises(AttributeError, match=rf"{package.__name__}.*no_such_name"):
+        _ = package.no_such_name
     with pytest.raises(ImportError, match="no_such_name"):
-        exec("from mcp_channels import no_such_name")
+        exec(f"from {package.__name__} import no_such_name")
 
 
 def test_version_is_a_release():
     assert re.fullmatch(r"\d+\.\d+\.\d+", mcp_channels.__version__)
 
 
-def test_importing_the_package_imports_nothing_expensive():
-    assert find_imported("import mcp_channels") == []
+@pytest.mark.parametrize("package", PACKAGES)
+def test_importing_the_package_imports_nothing_expensive(package):
+    assert find_imported(f"import {package.__name__}") == []
 
 
 @pytest.mark.parametrize("name", MODULES)

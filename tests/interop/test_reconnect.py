@@ -25,6 +25,7 @@ from mcp_types import (
 )
 
 from mcp_channels.client import OUTCOME_UNKNOWN, WebSocketConfig, WebSocketTransport
+from mcp_channels.client.pages import list_all
 from tests.client.proxy import Proxy
 from tests.interop.servers import Server, serve
 
@@ -36,10 +37,11 @@ PATIENCE = 30.0  # seconds for what must happen
 LONGEST = 60 + CALLS * 0.05  # seconds for everything, on a busy machine
 
 STATE = "ledger://state"
+REPEAT = {"text": "tea", "times": 3}
 
 
 @pytest.fixture(scope="module")
-def server(database: Path) -> Iterator[Server]:
+def ledger(database: Path) -> Iterator[Server]:
     with serve("uvicorn", database=database, app="tests.interop.ledger") as server:
         yield server
 
@@ -117,7 +119,7 @@ class Caller:
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 async def test_every_call_ends_once_and_no_write_runs_twice(
-    server: Server, database: Path, mode: str
+    ledger: Server, database: Path, mode: str
 ) -> None:
     with closing(sqlite3.connect(database)) as tables:
         tables.execute("DELETE FROM auth_user WHERE username LIKE 'ledger-%'")
@@ -125,8 +127,8 @@ async def test_every_call_ends_once_and_no_write_runs_twice(
     watcher = Watcher()
     async with (
         asyncio.timeout(LONGEST),
-        Proxy(server.port) as proxy,
-        connect(server.url(), "auto") as other,
+        Proxy(ledger.port) as proxy,
+        connect(ledger.url(), "auto") as other,
         connect(proxy.url, mode, message_handler=watcher.hear) as client,
         AsyncExitStack() as stack,
     ):
@@ -186,3 +188,21 @@ def count_rows(database: Path) -> dict[int, int]:
             " WHERE username LIKE 'ledger-%' GROUP BY first_name"
         )
         return {int(name): times for name, times in tables.execute(query)}
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_client_comes_back_to_every_server(server: Server, mode: str) -> None:
+    async with (
+        asyncio.timeout(PATIENCE),
+        Proxy(server.port) as proxy,
+        connect(proxy.url, mode) as client,
+    ):
+        await list_all(client.list_tools, lambda page: page.tools)
+        for number in range(3):
+            waiting = asyncio.create_task(client.call_tool("repeat", REPEAT))
+            await proxy.cut_within(1)
+            added = await client.call_tool("add", {"a": number, "b": 1})
+
+            assert added.content[0].text == f"{number + 1}"
+            assert (await waiting).content[0].text == "tea" * 3
+    assert proxy.connections == 4
