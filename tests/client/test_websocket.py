@@ -131,7 +131,6 @@ async def test_transport_is_used_once_at_a_time(server):
             await transport.__aenter__()
     async with opened(transport) as client:
         assert await client.session.send_ping()
-    await transport.__aexit__(None, None, None)  # nothing to leave
 
 
 async def test_refusal_is_raised_and_another_try_is_possible(server):
@@ -209,6 +208,19 @@ def _message() -> Any:
     from mcp_types import JSONRPCNotification
 
     return SessionMessage(JSONRPCNotification(jsonrpc="2.0", method="notifications/x"))
+
+
+async def test_transport_knows_why_it_ended(server):
+    transport = make_transport(server.url)
+    assert transport.failure is None
+    await transport.__aexit__(None, None, None)  # there is nothing to leave
+    async with transport as (read, _):
+        assert transport.failure is None
+        await server.until(lambda: server.visits)
+        await server.last.socket.close(1008, "Access revoked")
+        assert await read.receive() is transport.failure
+    assert transport.failure is not None
+    assert transport.failure.code == 1008
 
 
 # Drops
