@@ -257,6 +257,20 @@ class SiteOfPages:
             f"{command}\n{run.stdout}"
         )
 
+    def export(self, command: str) -> None:
+        """Run a command that sets a variable for those after it."""
+        name = command.removeprefix("export ").partition("=")[0]
+        run = subprocess.run(
+            ["sh", "-c", f'{command}; printf %s "${name}"'],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=COMMAND_TIMEOUT,
+        )
+        self.environment[name] = run.stdout
+
     @contextlib.contextmanager
     def served(self, output: list[str]) -> Iterator[None]:
         """Serve the site in a process, from when it has printed what is shown."""
@@ -461,6 +475,31 @@ def test_operations_are_those_that_are_listed():
     assert {
         code(row["operation"]): row["Django's permission"] for row in rows
     } == OPERATIONS
+
+
+def test_clients_page_does_what_it_says(site):
+    for block in blocks_of("docs/clients.md"):
+        if block.language == "console":
+            for command, output in read_commands(block):
+                if command.startswith("export "):
+                    site.export(command)
+                else:
+                    site.run(command, output)
+        elif block.lead.startswith("Write "):
+            site.follow(block)
+
+
+def test_client_that_is_shown_first_lists_the_tools(site):
+    first, *_ = blocks_of("docs/clients.md")
+    (of_readme,) = (
+        block
+        for block in blocks_of("README.md", "python")
+        if "WebSocketTransport" in block.text
+    )
+    (site.folder / "first.py").write_text(site.text(first.text))
+
+    assert of_readme.text == first.text
+    site.run("python first.py", ["...name='find_books'..."])
 
 
 # Examples, run

@@ -14,7 +14,13 @@ from typing import Any, Final
 from websockets.exceptions import ConnectionClosed
 
 from mcp_channels.client.configuration import WebSocketConfig
-from mcp_channels.client.connection import Connection, explain_close, open_connection
+from mcp_channels.client.connection import (
+    REVOKED,
+    Connection,
+    explain_close,
+    open_connection,
+    read_token,
+)
 from mcp_channels.client.conversation import Conversation
 from mcp_channels.client.errors import ConnectionFailed
 
@@ -160,10 +166,13 @@ class Channel:
                     connection = await self._connect(failure)
                 began, answers = loop.time(), self.conversation.answers
                 failure = await self._serve(connection)
-                connection = None
                 self._call(self.config.on_disconnected, failure)
-                if failure.is_final or not self.config.auto_reconnect:
+                is_final = failure.is_final and not (
+                    failure.code in REVOKED and await self._has_other_token(connection)
+                )
+                if is_final or not self.config.auto_reconnect:
                     raise failure
+                connection = None
                 # One that is accepted and dropped at once is a failed attempt, too.
                 if (
                     self.conversation.answers > answers
@@ -205,6 +214,15 @@ class Channel:
                 # hold what it must not.
                 logger.warning("There is no token: %s", type(exc).__name__)
                 failure = ConnectionFailed("There is no token")
+
+    async def _has_other_token(self, connection: Connection) -> bool:
+        """Tell whether the token was renewed, so that another try is another one."""
+        if not callable(self.config.token):
+            return False
+        try:
+            return await read_token(self.config) != connection.token
+        except Exception:
+            return False
 
     async def _pause(self, failure: ConnectionFailed) -> None:
         config = self.config

@@ -28,14 +28,15 @@ from websockets.typing import Subprotocol
 from mcp_channels.client.configuration import WebSocketConfig
 from mcp_channels.client.errors import ConnectionFailed
 
-__all__ = ["Connection", "explain_close", "open_connection"]
+__all__ = ["REVOKED", "Connection", "explain_close", "open_connection", "read_token"]
 
 logger = logging.getLogger("mcp_channels.client")
 
 TOO_LARGE: Final = 1009
-# The server will not have it: what was said, or who says it. 3000 and 3003 are the
-# codes for 401 and 403.
-_FINAL_CODES: Final = frozenset({1002, 1003, 1007, 1008, 1010, 3000, 3003})
+# The server will not have who says it; 3000 and 3003 are the codes for 401 and 403.
+REVOKED: Final = frozenset({1008, 3000, 3003})
+# Or what was said.
+_FINAL_CODES: Final = REVOKED | {1002, 1003, 1007, 1010}
 # Not now; all others below 500 mean not at all.
 _TRANSIENT_STATUSES: Final = frozenset({408, 425, 429})
 # Seconds for the server to answer a close frame.
@@ -50,10 +51,12 @@ class Connection(ClientConnection):
     A connection of websockets that is written to without waiting.
 
     `can_send` tells when to write, and `on_writable` is called when to try again.
-    `secrets` is what the server was told and nobody else is.
+    `token` is the one it was opened with, and `secrets` is what the server was told and
+    nobody else is.
     """
 
     on_writable: Callable[[], None] | None = None
+    token: str | None = None
     secrets: Sequence[str] = ()
     _is_full = False
 
@@ -148,16 +151,8 @@ async def open_connection(config: WebSocketConfig) -> Connection:
     """
     headers = dict(config.headers)
     secrets = [value for value in headers.values() if value]
-    token = config.token() if callable(config.token) else config.token
-    if inspect.isawaitable(token):
-        async with asyncio.timeout(config.open_timeout):
-            token = await token
+    token = await read_token(config)
     if token is not None:
-        if not token.isascii() or not token.isprintable() or " " in token:
-            raise ConnectionFailed(
-                "The token is no token: it has characters that no header can hold",
-                is_final=True,
-            )
         secrets.append(token)
         headers["Authorization"] = f"Bearer {token}"
     options: dict[str, Any] = {} if config.ssl is None else {"ssl": config.ssl}
@@ -183,8 +178,26 @@ async def open_connection(config: WebSocketConfig) -> Connection:
         # What it was caused by may hold the URL, or the proxy's password.
         raise _explain(exc, config, secrets) from None
     assert isinstance(connection, Connection)
-    connection.secrets = secrets
+    connection.token, connection.secrets = token, secrets
     return connection
+
+
+async def read_token(config: WebSocketConfig) -> str | None:
+    """
+    Return the token of now; None when none is wanted.
+
+    Raise ConnectionFailed when it is none, and what its function raises.
+    """
+    token = config.token() if callable(config.token) else config.token
+    if inspect.isawaitable(token):
+        async with asyncio.timeout(config.open_timeout):
+            token = await token
+    if token is not None and (
+        not token.isascii() or not token.isprintable() or " " in token
+    ):
+        reason = "The token is no token: it has characters that no header can hold"
+        raise ConnectionFailed(reason, is_final=True)
+    return token
 
 
 def explain_close(exc: ConnectionClosed, secrets: Sequence[str]) -> ConnectionFailed:

@@ -354,6 +354,39 @@ async def test_token_is_read_again(server, proxy):
     ]
 
 
+@pytest.mark.parametrize(
+    ("code", "tokens", "connections"),
+    [
+        (1008, ["one", "two", "two"], 2),  # it expired, and was renewed
+        (3000, ["one", "two", "two"], 2),
+        (1008, ["one", "one"], 1),
+        (1008, ["one", LookupError()], 1),
+        (1003, ["one", "two"], 1),  # what was said is wrong, not who says it
+    ],
+)
+async def test_revoked_client_comes_back_with_another_token_only(
+    server, code, tokens, connections
+):
+    def read() -> str:
+        token = tokens.pop(0)
+        if isinstance(token, Exception):
+            raise token
+        return token
+
+    async with opened(server.url, token=read) as client:
+        await server.until(lambda: server.visits)
+        await server.last.socket.close(code)
+        if connections == 2:
+            assert await client.request(1, "ping")
+        else:
+            await client.until_over()
+
+    assert [one.headers["Authorization"] for one in server.requests] == [
+        "Bearer one",
+        "Bearer two",
+    ][:connections]
+
+
 async def test_token_that_does_not_come_is_tried_again_unseen(server, proxy, caplog):
     answers: list[Any] = ["one", OSError("s3cret"), "two"]
 

@@ -1,9 +1,12 @@
 """The blocking client, in programs that have no event loop: these tests are none."""
 
+import asyncio
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -162,11 +165,24 @@ def test_client_is_used_in_its_block(server):
         client.__enter__()
 
 
+def is_waiting(thread: int) -> bool:
+    """Say whether a thread waits for the answer to a call."""
+    frame: FrameType | None = sys._current_frames()[thread]
+    while frame is not None:
+        caller = frame.f_back
+        if frame.f_code is Future.result.__code__ and caller is not None:
+            return caller.f_code is SyncClient.run.__code__
+        frame = caller
+    return False
+
+
 def test_call_that_is_interrupted_is_cancelled(server, client):
     main = threading.main_thread().ident
     assert main is not None
 
-    def interrupt(params: Any) -> None:
+    async def interrupt(params: Any) -> None:
+        while not is_waiting(main):
+            await asyncio.sleep(0.001)
         signal.pthread_kill(main, signal.SIGINT)  # as Ctrl-C does
 
     server.answers["tools/call"] = interrupt

@@ -9,6 +9,8 @@ import asyncio
 import os
 import random
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -27,7 +29,7 @@ from mcp_types import (
 from mcp_channels.client import OUTCOME_UNKNOWN, WebSocketConfig, WebSocketTransport
 from mcp_channels.client.pages import list_all
 from tests.client.proxy import Proxy
-from tests.interop.servers import Server, serve
+from tests.interop.servers import ROOT, Server, environment, serve
 
 CALLS = int(os.environ.get("RECONNECT_CALLS", "1000"))
 CUTS = int(os.environ.get("RECONNECT_CUTS", "40"))
@@ -42,7 +44,13 @@ REPEAT = {"text": "tea", "times": 3}
 
 @pytest.fixture(scope="module")
 def ledger(database: Path) -> Iterator[Server]:
-    with serve("uvicorn", database=database, app="tests.interop.ledger") as server:
+    with serve(
+        "uvicorn",
+        database=database,
+        app="tests.interop.ledger",
+        AUTHENTICATORS=["mcp_channels.tokens.authenticate"],
+        ACCESS_INTERVAL=0.5,
+    ) as server:
         yield server
 
 
@@ -206,3 +214,58 @@ async def test_client_comes_back_to_every_server(server: Server, mode: str) -> N
             assert added.content[0].text == f"{number + 1}"
             assert (await waiting).content[0].text == "tea" * 3
     assert proxy.connections == 4
+
+
+def manage(database: Path, *words: str) -> str:
+    """Run a command of the site, and return the last line that it prints."""
+    run = subprocess.run(
+        [sys.executable, "-m", "django", "mcp", *words],
+        cwd=ROOT,
+        env=environment(database),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return run.stdout.splitlines()[-1]
+
+
+async def test_client_lives_as_long_as_its_token(
+    ledger: Server, database: Path
+) -> None:
+    with closing(sqlite3.connect(database)) as tables:
+        tables.execute(
+            "INSERT INTO auth_user (username, password, first_name, last_name, email,"
+            " is_active, is_staff, is_superuser, date_joined) VALUES"
+            " ('ahab', '', '', '', '', 1, 0, 0, '2026-01-01')"
+        )
+        tables.commit()
+    token = await asyncio.to_thread(
+        manage, database, "token", "create", "ahab", "a test of the client"
+    )
+    lost: list[Any] = []
+    config = WebSocketConfig(
+        ledger.url(), proxy=None, token=lambda: token, on_disconnected=lost.append
+    )
+    transport = WebSocketTransport(config)
+    async with asyncio.timeout(4 * PATIENCE), Client(transport) as client:
+        await client.call_tool("look", {"number": 1})
+        (number,) = (
+            line.split("\t")[0]
+            for line in [await asyncio.to_thread(manage, database, "token", "list")]
+            if "ahab" in line
+        )
+        # The client has the new one before the old one ends.
+        token = await asyncio.to_thread(
+            manage, database, "token", "rotate", number, "--overlap", "1s"
+        )
+        while not lost:
+            await asyncio.sleep(0.01)
+        looked = await client.call_tool("look", {"number": 2})
+        await asyncio.to_thread(manage, database, "token", "revoke", number)
+        while transport.failure is None:
+            await asyncio.sleep(0.01)
+
+    assert looked.content[0].text == "2"
+    assert [failure.code for failure in lost] == [1008, 1008]
+    assert token not in str(lost)
