@@ -21,7 +21,7 @@ from msgspec import Meta
 
 from mcp_channels.modeltools.allowlist import Allowlist, Column
 from mcp_channels.modeltools.filters import ORDERED
-from mcp_channels.modeltools.reach import MOST_ASKED, Hidden, Registered, Sight, visible
+from mcp_channels.modeltools.reach import MOST_ASKED, Registered, Sight, visible
 from mcp_channels.modeltools.values import is_text, one_of, to_python, without_none
 from mcp_channels.protocol.errors import InvalidParams
 from mcp_channels.server.pagination import decode_cursor, encode_cursor
@@ -31,6 +31,8 @@ from mcp_channels.server.tools import ToolError
 __all__ = ["Ordering", "Pages", "Term"]
 
 _MOST_TERMS: Final = 5
+# Rows to look for such as may be seen among them.
+_SEVERAL: Final = 100
 # Characters that a text is ordered by, where it may have more: a cursor holds them.
 _LONGEST_TEXT: Final = 500
 
@@ -171,10 +173,10 @@ class Ordering:
                 continue
             try:
                 seen = visible(self._allowlist, path, asker, registered)
-            except Hidden as exc:
+            except ToolError as exc:
                 if asked:
                     raise ToolError(f"ordering: {exc.message}") from None
-                continue
+                continue  # nobody asked for it, so it is not theirs to mend
             terms[path] = self._term(path, name.startswith("-"), seen)
         return list(terms.values())
 
@@ -262,11 +264,13 @@ class Pages:
         order = [term.order() for term in self._terms]
         queryset = queryset.annotate(**annotations).order_by(*order)
         after = Q() if cursor is None else self._after(self._decode(cursor))
+        # At once as many as it takes, if all of them may be seen.
+        several = size + 1 if self._sees is None else max(size + 1, _SEVERAL)
         found: list[Any] = []
-        for _ in range(0, MOST_ASKED, size):
-            rows = list(queryset.filter(after)[: size + 1])
+        for _ in range(0, MOST_ASKED, several):
+            rows = list(queryset.filter(after)[:several])
             found += [row for row in rows if self._sees is None or self._sees(row)]
-            if len(rows) <= size or len(found) > size:
+            if len(rows) < several or len(found) > size:
                 return found[:size], len(found) > size
             after = self._after(self._values(rows[-1]))
         raise ToolError(

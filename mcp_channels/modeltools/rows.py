@@ -115,10 +115,15 @@ class _Scope:
         self._types = types
         self._asker = asker
         self._registered = registered
+        self._read: set[str] = set()  # paths of fields
         self._select: list[str] = []
         self._prefetch: list[Any] = []
 
     def prepare(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        names, are_deferred = queryset.query.deferred_loading
+        if names and (not are_deferred or self._read & set(names)):
+            # What a site would rather not fetch would be fetched for each row.
+            queryset = queryset.defer(None)
         if self._select:
             queryset = queryset.select_related(*self._select)
         return queryset.prefetch_related(*self._prefetch)
@@ -134,6 +139,7 @@ class _Scope:
 
     def _getter(self, child: Exposed, wanted: Tree, prefix: str) -> Get:
         if isinstance(child, Column):
+            self._read.add(f"{prefix}{child.field.name}")
             get: Get = attrgetter(child.field.attname)
             return _then(child.convert, get) if child.convert else get
         if isinstance(child, Generic):
@@ -143,6 +149,7 @@ class _Scope:
         return child.compute
 
     def _related_getter(self, related: Related, wanted: Tree, path: str) -> Get:
+        self._read.add(path)
         seen = reach(self._registered, related.model, self._asker)
         make = self._types.of_relations[related.path]
         if not seen.can_view:

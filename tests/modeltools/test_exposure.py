@@ -437,6 +437,58 @@ def test_a_scope_may_be_any_query(counter, products, rows):
     assert counter.call("list_lines")["rows"] == []
 
 
+@pytest.mark.django_db(databases=["default", "archive"])
+@pytest.mark.parametrize("is_scoped", [False, True])
+def test_rows_may_be_in_another_database(counter, is_scoped):
+    archive = {"using": "archive"}
+    shown, hidden = (
+        Category.objects.using("archive").create(name=name, slug=name)
+        for name in ("shown", "hidden")
+    )
+    for name, category in {"a": shown, "b": hidden}.items():
+        product = Product(name=name, sku=name, price=1, category=category)
+        product.save(**archive)
+        for tag in "xy":
+            product.tags.add(Tag.objects.using("archive").get_or_create(name=tag)[0])
+    if is_scoped:
+        counter.expose(
+            Category,
+            fields=["name"],
+            get_queryset=scoped(Category.objects.filter(name="shown")),
+        )
+        counter.expose(
+            Tag, fields=["name"], get_queryset=scoped(Tag.objects.filter(name="x"))
+        )
+    counter.expose(
+        Product,
+        fields=["name", "category__name", "tags__name"],
+        operations=["list", "get", "aggregate"],
+        filters={"category__name": ["in"], "tags": ["in"]},
+        search_fields=["tags__name"],
+        ordering_fields=["category__name"],
+        get_queryset=scoped(Product.objects.using("archive")),
+    )
+    arguments: Any = {
+        "filters": {"category__name__in": ["shown", "hidden"], "tags__in": ["x", "y"]},
+        "search": "x",
+    }
+    shown_names = ["a"] if is_scoped else ["b", "a"]
+    with CaptureQueriesContext(connection) as queries:
+        page = counter.call(
+            "list_products",
+            ordering=["category__name"],
+            fields=["name", "category", "tags"],
+            count=True,
+            **arguments,
+        )
+        found = counter.call("aggregate_products", measures=["count"], **arguments)
+
+    assert len(queries) == 0  # of the usual database
+    assert [row["name"] for row in page["rows"]] == shown_names
+    assert page["total"] == found["groups"][0]["measures"]["count"] == len(shown_names)
+    assert len(page["rows"][0]["tags"]) == (1 if is_scoped else 2)
+
+
 def test_rows_are_read_as_far_as_is_asked(counter, products):
     exposure = counter.expose(
         Product, fields=["name", "category__name"], operations=["list", "aggregate"]

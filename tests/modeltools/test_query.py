@@ -295,6 +295,24 @@ def test_an_order_by_what_may_not_be_seen_is_refused_or_left_out(deliveries):
     assert keys == [row.pk for row in reversed(deliveries)]
 
 
+def test_the_usual_order_does_without_what_cannot_be_found_out(
+    counter, deliveries, monkeypatch
+):
+    monkeypatch.setattr("mcp_channels.modeltools.reach.MOST_ASKED", 1)
+    counter.expose(
+        Supplier,
+        fields=["code"],
+        has_view_permission=lambda self, context, obj=None: not obj,
+    )
+    order = ["supplier__code", "-title"]
+    counter.expose(Delivery, fields=ORDERS, ordering_fields=ORDERS, ordering=order)
+
+    refusal = counter.refusal("list_deliverys", ordering=["supplier__code"])
+    assert refusal.startswith("ordering: There are more than 1 suppliers, too many")
+    keys = walk(counter, "list_deliverys", page_size=3)
+    assert keys == [row.pk for row in reversed(deliveries)]
+
+
 # Rows that only a permission knows
 
 
@@ -330,15 +348,19 @@ def test_a_cursor_holds_nothing_of_hidden_rows(counter):
 
 
 def test_too_many_hidden_rows_are_not_looked_through(counter, monkeypatch):
-    monkeypatch.setattr("mcp_channels.modeltools.query.MOST_ASKED", 4)
-    Sample.objects.bulk_create([Sample(size=0) for _ in range(6)])
+    monkeypatch.setattr("mcp_channels.modeltools.query.MOST_ASKED", 200)
+    Sample.objects.bulk_create([Sample(size=0) for _ in range(199)])
     counter.expose(Sample, fields=["slug"], has_view_permission=few)
 
-    assert counter.refusal("list_samples", page_size=2) == (
+    for size in (1, 200):
+        with CaptureQueriesContext(connection) as queries:
+            assert counter.call("list_samples", page_size=size)["rows"] == []
+        assert len(queries) <= 2
+    Sample.objects.create(size=0)
+    assert counter.refusal("list_samples", page_size=1) == (
         "There are too many rows to find out which of them you may see. Narrow them "
         "down with filters."
     )
-    assert counter.call("list_samples", page_size=6)["rows"] == []
 
 
 # Cursors

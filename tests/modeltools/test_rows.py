@@ -256,6 +256,31 @@ def test_a_relation_that_leads_nowhere_is_null(counter):
     assert [invoice and invoice["total"] for invoice in invoices] == [None, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [
+        (Product.objects.only("stock"), 18),
+        (Product.objects.defer("name", "internal_note"), 18),
+        (Product.objects.defer("category"), 18),
+        (Product.objects.select_related("category").defer("category__slug"), 18),
+        # Nobody asks for these.
+        (Product.objects.defer("internal_note", "details"), 16),
+        (Product.objects.select_related("category").defer("category__name"), 17),
+    ],
+)
+def test_what_is_read_is_fetched_with_its_row(counter, rows, columns):
+    counter.expose(
+        Product,
+        fields=["name", "category__slug"],
+        get_queryset=lambda self, context: rows.all(),
+    )
+    with CaptureQueriesContext(connection) as queries:
+        found = read(counter, Product, "name", "category__slug")
+
+    assert [row["category"]["slug"] for row in found] == ["c0", "c1", "c2"]
+    assert queries[0]["sql"].partition(" FROM ")[0].count('"."') == columns
+
+
 def test_a_row_leads_to_its_parent_and_its_child(counter):
     tea = Category.objects.get(slug="c0")
     book = Book.objects.create(name="b", sku="b", price=1, isbn="5", category=tea)
