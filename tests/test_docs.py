@@ -351,30 +351,6 @@ def test_testing_page_does_what_it_says(site):
     site.run("python -m pytest -q library/test_opening.py", ["...", "1 passed in ..."])
 
 
-def test_clients_page_does_what_it_says(site):
-    site.environment["COOKIE"] = f"sessionid={site.environment['SESSION']}"
-    for block in blocks_of("docs/clients.md"):
-        if block.language == "console":
-            for command, output in read_commands(block):
-                if not command.startswith("export"):
-                    site.run(command, output)
-        elif block.lead.startswith("Write "):
-            site.follow(block)
-
-
-def test_client_that_is_shown_first_lists_the_tools(site):
-    first, *_ = blocks_of("docs/clients.md")
-    (of_readme,) = (
-        block
-        for block in blocks_of("README.md", "python")
-        if "WebSocketTransport" in block.text
-    )
-    (site.folder / "first.py").write_text(site.text(first.text))
-
-    assert of_readme.text == first.text
-    site.run("python first.py", ["...name='find_books'..."])
-
-
 @pytest.fixture
 def shelves(site, tmp_path) -> SiteOfPages:
     """The tutorial's site at its end, to go on with."""
