@@ -21,6 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
         ("calls", ["of_bare_asgi", "times_sdk"]),
         ("client", ["of_memory_pipe", "bridge_start_ms"]),
         ("lists", ["times_call", "times_call_walk"]),
+        (
+            "models",
+            ["times_by_hand", "growth_1e6_over_1e3", "schema_ms_per_model"],
+        ),
         ("startup", ["plain_import_ms", "setup_with_ms"]),
         ("sync_tools", ["together_ms"]),
     ],

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 from django.contrib.postgres import fields
-from django.core.management import call_command
-from django.core.management.base import SystemCheckError
 
 from mcp_channels import ModelTools, register
+from mcp_channels.checks import check_registry
 from mcp_channels.server.registry import registry
 from tests.postgres.models import Page, Room
 from tests.shop.counter import Counter
@@ -263,9 +262,16 @@ def test_field_without_a_json_form_is_refused_at_start() -> None:
     tools = type("PageTools", (ModelTools,), {"fields": ["text", "vector"]})
     register(Page)(tools)
     try:
-        with pytest.raises(SystemCheckError, match="SearchVectorField has no JSON"):
-            call_command("check")
+        errors = [(found.id, found.msg) for found in check_registry(None)]
     finally:
         del registry.exposures[Page]
 
     assert registry.tools == {}
+    assert errors == [
+        (
+            "mcp_channels.E002",
+            "tests.postgres.test_fields.PageTools: 'vector': SearchVectorField has no "
+            "JSON form. Leave it out, or name a method with a return annotation "
+            "instead.",
+        )
+    ]

@@ -1,0 +1,1 @@
+"""A library with models as tools, and with one tool by hand; see benchmarks.models."""
