@@ -10,13 +10,18 @@ from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import connection
 from django.http import Http404
 from django.test.utils import CaptureQueriesContext
+from msgspec import Struct
 
 from mcp_channels import Context, ModelTools, ToolError, register, tool
 from tests.shop.counter import Anybody, Counter
 from tests.shop.models import Book, Category, Product, Seat, Tag
-from tests.sites import Site
+from tests.sites import Site, both_eras
 
 pytestmark = pytest.mark.django_db
+
+
+class Sure(Struct):
+    sure: bool
 
 
 class ProductTools(ModelTools):
@@ -436,6 +441,15 @@ def site() -> Site:
             await category.asave()
             return category
 
+        @tool
+        def merge(self, context: Context, category: Category) -> Category:
+            """Ask, and rename."""
+            category.name += "!"
+            category.save()
+            if not context.elicit("Really?", Sure).sure:
+                raise ToolError("Not done.")
+            return category
+
     register(Category, registry=site)(CategoryTools)
     return site
 
@@ -463,6 +477,32 @@ async def test_asynchronous_action_gets_rows_and_a_context(site: Site) -> None:
         "It needs a name.",
         "You may not do that.",
     ]
+
+
+@both_eras
+@pytest.mark.django_db(transaction=True)
+async def test_action_may_ask_and_is_done_once(site: Site, revision: str) -> None:
+    """It runs from the top again, and nothing is kept of the first time."""
+    user = await get_user_model().objects.acreate_superuser("ada")
+    category = await Category.objects.acreate(slug="a", name="A")
+    sure = {"sure": False}
+    async with site.client(
+        user,
+        revision=revision,
+        capabilities={"elicitation": {"form": {}}},
+        answers={
+            "elicitation/create": lambda params: {"action": "accept", "content": sure}
+        },
+    ) as client:
+        refused = await client.call_tool("merge", {"category": category.pk})
+        await category.arefresh_from_db()
+        assert refused["content"][0]["text"] == "Not done."
+        assert category.name == "A"
+
+        sure = {"sure": True}
+        await client.call_tool("merge", {"category": category.pk})
+        await category.arefresh_from_db()
+        assert category.name == "A!"
 
 
 # Mistakes of a site
