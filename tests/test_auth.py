@@ -321,6 +321,10 @@ def known_by_bearer(handshake: Handshake) -> Identity | None:
     return Identity(get_user_model()(pk=3, username="ada"), credential="jwt")
 
 
+def forbidden(handshake: Handshake) -> Identity | None:
+    raise Refused(403, "This network is not let in")
+
+
 def broken(handshake: Handshake) -> Identity | None:
     raise RuntimeError(f"{handshake!r}")
 
@@ -513,6 +517,16 @@ async def test_failures_are_counted_by_address(settings: DjangoSettings) -> None
     # Nobody else suffers, and whoever brings nothing has not failed.
     assert await status_of(make_scope(right, client=other)) is None
     assert await status_of(make_scope(client=mine)) is None
+
+
+async def test_what_is_forbidden_is_no_failure(settings: DjangoSettings) -> None:
+    settings.MCP_CHANNELS = {
+        "MAX_FAILED_ATTEMPTS": 1,
+        "AUTHENTICATORS": [f"{__name__}.forbidden"],
+    }
+    scope = make_scope(bearer("x"), client=("192.0.2.1", 5))
+
+    assert [await status_of(scope) for _ in range(3)] == [403] * 3
 
 
 async def test_what_is_no_failure_is_not_counted(settings: DjangoSettings) -> None:

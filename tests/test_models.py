@@ -17,6 +17,7 @@ from mcp_channels.models import (
     Ticket,
     digest_of,
 )
+from mcp_channels.server.registry import Registry
 
 pytestmark = pytest.mark.django_db
 
@@ -279,3 +280,26 @@ def test_ticket_is_good_for_its_time(ada: User) -> None:
 
     # Who asks for one sweeps the old ones away.
     assert Ticket.objects.count() == 1
+
+
+# Rows of primitives
+
+
+def test_rows_of_primitives_are_made_kept_and_marked() -> None:
+    registry = Registry()
+    registry.tool(name="refund")(lambda: None)
+    registry.resource("shop://" + "a" * 500, name="too long for a row")(lambda: "x")
+
+    assert PrimitiveSetting.objects.sync(registry.primitives) == (1, 0)
+    assert PrimitiveSetting.objects.sync(registry.primitives) == (0, 0)
+
+    PrimitiveSetting.objects.update(enabled=False)
+
+    assert PrimitiveSetting.objects.sync([]) == (0, 1)
+    row = PrimitiveSetting.objects.get()
+    assert row.missing_since is not None
+    assert PrimitiveSetting.objects.sync([]) == (0, 1)
+
+    assert PrimitiveSetting.objects.sync(registry.primitives) == (0, 0)
+    row.refresh_from_db()
+    assert (row.missing_since, row.enabled) == (None, False)

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -8,10 +9,11 @@ from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.contrib.sessions.backends.db import SessionStore
 from pytest_django.fixtures import Settings as DjangoSettings
 
-from mcp_channels.auth import Refused, authenticate, renew
+from mcp_channels import sessions
+from mcp_channels.auth import Refused, authenticate, read_handshake, renew
 from mcp_channels.models import digest_of
-from mcp_channels.sessions import Session
-from tests.handshakes import SITE, cookie, log_in, make_scope, status_of
+from mcp_channels.sessions import Session, find_living
+from tests.handshakes import SITE, bearer, cookie, log_in, make_scope, status_of
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -281,3 +283,61 @@ async def test_user_of_a_middleware_who_is_not_active_is_nobody() -> None:
     user = get_user_model()(pk=7, username="ada", is_active=False)
 
     assert (await authenticate(make_scope(user=user))).user == AnonymousUser()
+
+
+# Many at once
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "django.contrib.sessions.backends.db",
+        "django.contrib.sessions.backends.cached_db",
+        "django.contrib.sessions.backends.cache",
+        "django.contrib.sessions.backends.signed_cookies",
+    ],
+)
+def test_living_sessions_are_found_whatever_keeps_them(
+    ada: AbstractUser, settings: DjangoSettings, engine: str
+) -> None:
+    settings.SESSION_ENGINE = engine
+    store = import_module(engine).SessionStore
+
+    def open_session(seconds: int) -> str:
+        session = store()
+        session["a"] = 1
+        session.set_expiry(seconds)
+        session.save()
+        return str(session.session_key)
+
+    alive, ended = open_session(60), open_session(60)
+    store(ended).flush()
+    over = "x" * 32
+    found = find_living([alive, ended, over])
+    # What is in a cookie is nobody's to end.
+    is_ended = "signed_cookies" not in engine
+
+    assert found == ({alive} if is_ended else {alive, ended})
+    assert find_living([]) == set()
+
+
+def test_living_sessions_are_found_in_parts(
+    session: SessionStore, ada: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {str(one.session_key) for one in (session, log_in(ada), log_in(ada))}
+    monkeypatch.setattr(sessions, "_AT_ONCE", 2)
+
+    assert find_living(keys) == keys
+
+
+async def test_cookie_says_nothing_of_who_comes_with_a_credential(
+    session: SessionStore, settings: DjangoSettings
+) -> None:
+    settings.MCP_CHANNELS = {"ALLOWED_ORIGINS": ["*"]}
+    handshake = read_handshake(
+        make_scope(
+            (b"origin", b"https://evil.example"), cookie(session), bearer("token")
+        )
+    )
+
+    assert await sync_to_async(sessions.authenticate)(handshake) is None

@@ -229,3 +229,8 @@ def test_ticket_and_token_must_be_one(
     for secret, status in [(token[1], None), (other, 401)]:
         ticket = Ticket.objects.issue(ada, LIFETIME, token=token[0])
         assert status_now(with_ticket(ticket, bearer(secret))) == status
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_who_has_no_ticket_comes_otherwise() -> None:
+    assert status_now(make_scope()) is None

@@ -19,6 +19,13 @@ DATABASES = {
         "NAME": os.environ["INTEROP_DATABASE"],
     }
 }
+if "INTEROP_REDIS" in os.environ:
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {"hosts": [os.environ["INTEROP_REDIS"]]},
+        }
+    }
 ASGI_APPLICATION = "tests.interop.asgi.application"
 MCP_CHANNELS = {
     "SERVER_NAME": "interop",

@@ -14,7 +14,7 @@ from django.db import IntegrityError, connections, transaction
 from django.utils import timezone, translation
 
 from mcp_channels.server import concurrency
-from mcp_channels.server.concurrency import Workers, get_workers
+from mcp_channels.server.concurrency import Workers, get_access_workers, get_workers
 
 PATIENCE = 10.0  # seconds that a test waits for what must happen
 
@@ -130,6 +130,9 @@ async def test_stop_iteration_does_not_hang_the_caller(workers: Workers) -> None
 def test_pool_of_a_size_exists_once() -> None:
     assert get_workers(3) is get_workers(3)
     assert get_workers(3) is not get_workers(2)
+    assert get_access_workers() is get_access_workers()
+    # Slow tools do not keep access.
+    assert get_access_workers() is not get_workers(4)
 
 
 # Context

@@ -1607,6 +1607,20 @@ async def test_news_are_for_the_subscriptions(connect: MakeChannel) -> None:
     assert list(channel.dispatcher.subscriptions._pending) == [changed]
 
 
+async def test_look_is_taken_though_nothing_was_heard(connect: MakeChannel) -> None:
+    channel = connect(ping)
+    channel.dispatcher.look_again()
+
+    # Nobody has to wait for it.
+    assert channel.dispatcher.access.is_current
+    assert list(channel.dispatcher.subscriptions._pending) == [EVERYBODY]
+
+    channel.dispatcher.revoke()
+    channel.dispatcher.look_again()
+
+    assert not channel.dispatcher.subscriptions._pending
+
+
 async def test_revocation_ends_the_channel_and_all_that_was_due(
     connect: MakeChannel,
 ) -> None:
