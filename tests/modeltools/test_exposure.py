@@ -294,7 +294,7 @@ def test_what_is_wrong_is_an_error_of_the_checks_and_exposes_nothing(monkeypatch
     errors = [
         found for found in checks.check_registry(None) if isinstance(found, Error)
     ]
-    assert [error.id for error in errors] == ["mcp_channels.E002"] * 2
+    assert [error.id for error in errors] == ["mcp_channels.E003"] * 2
     assert [error.obj for error in errors] == ["shop.product"] * 2
     assert "'nope': Product has no such field." in errors[0].msg
     assert registry.tools == {}
