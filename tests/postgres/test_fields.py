@@ -269,7 +269,7 @@ def test_field_without_a_json_form_is_refused_at_start() -> None:
     assert registry.tools == {}
     assert errors == [
         (
-            "mcp_channels.E002",
+            "mcp_channels.E003",
             "tests.postgres.test_fields.PageTools: 'vector': SearchVectorField has no "
             "JSON form. Leave it out, or name a method with a return annotation "
             "instead.",
