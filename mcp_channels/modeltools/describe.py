@@ -79,14 +79,16 @@ def make_describe_tool(exposures: Exposures) -> Tool:
     ) -> Models:
         """Tell which models there are, what is in them, and which tool does what."""
         if model is not None:
-            return Models([_describe(_find(exposures, model, context), context, True)])
-        return Models(
-            [
-                _describe(exposure, context, False)
-                for exposure in sorted(exposures.values(), key=lambda e: e.label)
-                if exposure.is_visible(context)
-            ]
-        )
+            described = _describe(_find(exposures, model, context), context, True)
+            if not described.operations:
+                raise _missing(model)
+            return Models([described])
+        found = [
+            _describe(exposure, context, False)
+            for exposure in sorted(exposures.values(), key=lambda e: e.label)
+            if exposure.is_visible(context)
+        ]
+        return Models([described for described in found if described.operations])
 
     def may_see_any(identity: Identity) -> bool:
         return any(exposure.is_visible(identity) for exposure in exposures.values())
@@ -141,13 +143,19 @@ def _find(exposures: Exposures, label: str, context: Context) -> Exposure:
     for exposure in exposures.values():
         if exposure.label == label.lower() and exposure.is_visible(context):
             return exposure
+    raise _missing(label)
+
+
+def _missing(label: str) -> ToolError:
     # Hidden and missing look the same.
-    raise ToolError(f"There is no model {label[:100]!r}. See {DESCRIBE}.")
+    return ToolError(f"There is no model {label[:100]!r}. See {DESCRIBE}.")
 
 
 def _describe(
     exposure: Exposure, context: Context, with_arguments: bool
 ) -> ModelDescription:
+    # An endpoint, a token or a row of the admin may hide what the user may do.
+    seen = context.session.catalogue
     operations = [
         OperationDescription(
             operation.kind,
@@ -155,14 +163,15 @@ def _describe(
             operation.arguments.schema if with_arguments else UNSET,
         )
         for operation in exposure.operations.values()
-        if exposure.may(operation.kind, context)
+        if exposure.may(operation.kind, context) and operation.tool_name in seen.tools
     ]
     kinds = {operation.operation for operation in operations}
     may_write = bool(kinds - {"list", "get", "aggregate"})
     writable = exposure.form.names if may_write else []
     template: Any = UNSET
-    if "get" in kinds:
-        template = f"django://{exposure.label}/{{pk}}"
+    uri_template = f"django://{exposure.label}/{{pk}}"
+    if uri_template in seen.templates:
+        template = uri_template
     paths = _Paths(exposure, context)
     return ModelDescription(
         model=exposure.label,

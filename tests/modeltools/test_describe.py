@@ -8,6 +8,7 @@ from msgspec import Raw
 
 from mcp_channels import ToolError
 from mcp_channels.modeltools.describe import DESCRIBE
+from mcp_channels.server.permissions import TokenGrant
 from mcp_channels.server.schemas import ArgumentsError
 from tests.shop.counter import Anybody, Counter
 from tests.shop.models import Category, Customer, Product, Seat, Tag
@@ -124,6 +125,29 @@ def test_nobody_is_told_what_cannot_be_done(counter: Counter) -> None:
         *("list", "get", "aggregate"),
     ]
     assert not any(field["is_writable"] for field in described["fields"])
+
+
+def test_nobody_is_told_of_tools_that_a_token_hides(counter: Counter) -> None:
+    counter.token = TokenGrant(pk="1", name="reader", read_only=True)
+    described = {one["model"]: one for one in counter.call("describe_models")["models"]}
+
+    assert len(described) == 3
+    for one in described.values():
+        kinds = [operation["operation"] for operation in one["operations"]]
+        assert kinds == ["list", "get", "aggregate"]
+        assert "uri_template" in one
+
+    counter.token = TokenGrant(
+        pk="1", name="narrow", patterns=("describe_models", "list_tags")
+    )
+    (described_tag,) = counter.call("describe_models")["models"]
+
+    assert described_tag["model"] == "shop.tag"
+    assert [one["tool"] for one in described_tag["operations"]] == ["list_tags"]
+    assert "uri_template" not in described_tag
+    assert counter.refusal("describe_models", model="shop.product") == (
+        "There is no model 'shop.product'. See describe_models."
+    )
 
 
 def test_nobody_is_told_of_ways_into_hidden_models(counter: Counter) -> None:

@@ -11,7 +11,8 @@ from mcp_channels import ModelTools, ToolError, register
 from mcp_channels.modeltools.exposure import Exposure
 from mcp_channels.protocol.projection import RootValue
 from mcp_channels.protocol.types import CallToolResult
-from mcp_channels.server.permissions import Identity
+from mcp_channels.server.catalogue import Catalogue
+from mcp_channels.server.permissions import Identity, TokenGrant
 from mcp_channels.server.registry import Registry
 from mcp_channels.server.schemas import ArgumentsError, encode_value
 
@@ -44,15 +45,26 @@ class Counter:
     def __init__(self, user: Any = None, registry: Registry | None = None) -> None:
         self.registry = Registry() if registry is None else registry
         self.user = Anybody() if user is None else user
+        self.token: TokenGrant | None = None
 
     def as_user(self, user: Any) -> "Counter":
         """Return the same for somebody else, None for nobody."""
         return Counter(AnonymousUser() if user is None else user, self.registry)
 
     @property
+    def identity(self) -> Identity:
+        """Who calls."""
+        return Identity(self.user, self.token)
+
+    @property
+    def _catalogue(self) -> Catalogue:
+        return self.registry.catalogue_for(self.identity, page_size=1000)
+
+    @property
     def context(self) -> Any:
         """What stands for the context of a request."""
-        return SimpleNamespace(user=self.user, identity=Identity(self.user))
+        session = SimpleNamespace(catalogue=self._catalogue)
+        return SimpleNamespace(user=self.user, identity=self.identity, session=session)
 
     def expose(self, model: Any, **options: Any) -> Exposure:
         """Register `model` with a ModelTools that has these options and methods."""
@@ -66,8 +78,7 @@ class Counter:
     @property
     def tools(self) -> Any:
         """The tools that exist for the user, by name."""
-        identity = Identity(self.user)
-        return self.registry.catalogue_for(identity, page_size=1000).tools
+        return self._catalogue.tools
 
     def result(self, name: str, /, **arguments: Any) -> CallToolResult:
         """Return the result of a tool. Raise what a Tool makes results of, too."""
