@@ -804,8 +804,12 @@ async def test_thread_that_takes_too_long_is_not_heard_any_more(
         context.progress(1)
         return "late"
 
-    channel = connect(wait, ping, call_timeout=0.01, max_in_flight=1)
+    channel = connect(wait, ping, call_timeout=60, max_in_flight=1)
     channel.call(1, "wait")
+    # What is still in the queue of the pool would be taken out of it.
+    await gate.until_entered()
+    ((request, (_, late)),) = channel.dispatcher._deadlines.items()
+    channel.dispatcher._set_deadline(request, 0, late)
     answers = await channel.until(1)
 
     assert text_of(answers[0]) == "Tool 'wait' did not finish in time."
