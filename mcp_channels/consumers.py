@@ -203,13 +203,15 @@ class MCPConsumer(AsyncJsonWebsocketConsumer):
             logger.exception("Connection refused")
             raise Refused(503, "Try again later") from None
 
-    async def _renew(self, identity: Identity, since: float) -> Renewed | None:
+    async def _renew(
+        self, identity: Identity, since: float, must_look: bool
+    ) -> Renewed | None:
         """Return what holds now; see server.access.Renew."""
 
         def look() -> Renewed | None:
             policy = renew_policy(since)
             endpoint = policy.find_endpoint(identity.endpoint.slug)
-            fresh = None if endpoint is None else renew(identity)
+            fresh = renew(identity) if must_look else identity
             if endpoint is None or fresh is None:
                 return None
             fresh = replace(fresh, endpoint=endpoint)

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from mcp_channels.protocol.connection import Request
 from mcp_channels.server.catalogue import Catalogue
-from mcp_channels.server.events import AccessChanged, Kind
+from mcp_channels.server.events import AccessChanged, Kind, Subject
 from mcp_channels.server.permissions import Identity
 from mcp_channels.server.prompts import find_prompt
 from mcp_channels.server.resources import find_resource
@@ -29,8 +29,9 @@ __all__ = ["Access", "Renew", "Renewed", "check_visible", "concerns"]
 Renewed: TypeAlias = tuple[Identity, Catalogue]
 
 # Returns what holds now, None when nothing does any more. It goes by no policy that was
-# known before the time of monotonic() it is given.
-Renew: TypeAlias = Callable[[Identity, float], Awaitable[Renewed | None]]
+# known before the time of monotonic() it is given, and looks the identity itself up
+# again if so told.
+Renew: TypeAlias = Callable[[Identity, float, bool], Awaitable[Renewed | None]]
 
 # What a request may be about, which may be hidden while it is worked on.
 _FINDERS: Final[Mapping[str, Callable[[Catalogue, Any], object]]] = {
@@ -82,8 +83,8 @@ class Access:
         self._session = session
         self._renew = renew
         self._refreshing = asyncio.Lock()
-        self._changes = 0
         self._since = -math.inf
+        self._due: set[Subject] = set()  # what was heard of and not looked at
         self._became_current = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._watch_expiry()
@@ -99,10 +100,14 @@ class Access:
             return False
         self.is_current = False
         self._became_current.clear()
-        self._changes += 1
-        if event.subject in ("policy", "everybody"):
-            self._since = monotonic()
+        self.expect(event.subject)
         return True
+
+    def expect(self, subject: Subject) -> None:
+        """Have the next refresh() look at this, whether anybody waits for it or not."""
+        self._due.add(subject)
+        if subject in ("policy", "everybody"):
+            self._since = monotonic()
 
     async def wait_until_current(self) -> None:
         """Wait for the refresh() that is due."""
@@ -117,14 +122,21 @@ class Access:
         """
         # One after the other, lest an older one be found last.
         async with self._refreshing:
-            changes, before = self._changes, self.catalogue
-            renewed = await self._renew(self.identity, self._since)
+            before, due, self._due = self.catalogue, self._due, set()
+            try:
+                # What only the policy says differently is the same user's.
+                renewed = await self._renew(
+                    self.identity, self._since, due != {"policy"}
+                )
+            except BaseException:
+                self._due |= due
+                raise
             if renewed is None:
                 self._session.revoke()
                 return []
             self.identity, self.catalogue = renewed
             self._watch_expiry()
-            if changes == self._changes:
+            if not self._due:
                 self.is_current = True
                 self._became_current.set()
             return self.catalogue.differences(before)

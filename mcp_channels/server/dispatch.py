@@ -178,6 +178,7 @@ class Dispatcher:
     def look_again(self) -> None:
         """See to it that the catalogue is that of now, though nothing was heard."""
         if not self._is_closing:
+            self.access.expect("everybody")
             self.subscriptions.notify(AccessChanged("everybody"))
 
     def revoke(self) -> None:

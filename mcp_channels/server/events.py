@@ -23,6 +23,7 @@ __all__ = [
     "News",
     "PrimitivesChanged",
     "ResourceUpdated",
+    "Subject",
     "decode_event",
     "encode_event",
 ]

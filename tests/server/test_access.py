@@ -84,6 +84,7 @@ class Case:
     def __init__(self, identity: Identity | None = None) -> None:
         self.session: Any = Session()
         self.looks: list[float] = []
+        self.looked: list[bool] = []
         self.answer: Answer = lambda identity: identity
         self.tools = [Tool(one)]
         self.access = Access(
@@ -93,8 +94,11 @@ class Case:
     def catalogue(self) -> Catalogue:
         return Catalogue(self.tools, page_size=5)
 
-    async def renew(self, identity: Identity, since: float) -> Renewed | None:
+    async def renew(
+        self, identity: Identity, since: float, must_look: bool
+    ) -> Renewed | None:
         self.looks.append(since)
+        self.looked.append(must_look)
         found = self.answer(identity)
         return None if found is None else (found, self.catalogue())
 
@@ -129,6 +133,61 @@ async def test_refresh_goes_by_no_policy_that_is_older_than_the_event(
 
     assert case.looks[0] < 0
     assert (before <= case.looks[1]) is is_new
+
+
+@pytest.mark.parametrize(
+    ("events", "must_look"),
+    [
+        ([], True),
+        ([AccessChanged("policy")], False),
+        ([AccessChanged("policy")] * 2, False),
+        ([EVERYBODY], True),
+        ([AccessChanged("user", "5")], True),
+        ([AccessChanged("policy"), AccessChanged("user", "5")], True),
+        ([AccessChanged("policy"), AccessChanged("user", "7")], False),
+    ],
+)
+async def test_identity_is_looked_up_unless_only_the_policy_changed(
+    events: list[AccessChanged], must_look: bool
+) -> None:
+    case = Case()
+    for event in events:
+        case.access.notify(event)
+    await case.access.refresh()
+    await case.access.refresh()
+
+    assert case.looked == [must_look, True]
+
+
+async def test_look_that_nobody_waits_for_is_taken_too() -> None:
+    case = Case()
+    case.access.expect("everybody")
+
+    assert case.access.is_current
+
+    case.access.notify(AccessChanged("policy"))
+    await case.access.refresh()
+
+    assert case.looked == [True]
+    assert case.access.is_current
+
+
+async def test_refresh_that_failed_is_made_up_for() -> None:
+    case = Case()
+
+    def fail(identity: Identity) -> Identity:
+        raise OperationalError
+
+    case.access.notify(EVERYBODY)
+    case.answer = fail
+    with pytest.raises(OperationalError):
+        await case.access.refresh()
+    case.answer = lambda identity: identity
+    case.access.notify(AccessChanged("policy"))
+    await case.access.refresh()
+
+    assert case.looked == [True, True]
+    assert case.access.is_current
 
 
 async def test_who_waits_goes_on_after_the_refresh() -> None:

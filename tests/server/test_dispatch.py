@@ -94,7 +94,9 @@ class Channel:
         self.sending = 0  # how many send at the moment
         self.most_sending = 0
 
-    async def _renew(self, identity: Identity, since: float) -> Renewed:
+    async def _renew(
+        self, identity: Identity, since: float, must_look: bool
+    ) -> Renewed:
         return identity, self._registry.catalogue_for(identity, page_size=10)
 
     async def _send(self, text: str) -> None:
