@@ -3,6 +3,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from pytest_django.fixtures import Settings as DjangoSettings
 
@@ -14,6 +15,7 @@ from mcp_channels import (
     publish,
 )
 from mcp_channels.consumers import MCPConsumer
+from mcp_channels.models import AccessToken
 from mcp_channels.protocol.envelope import SUBSCRIPTION_ID
 from mcp_channels.protocol.errors import ProtocolError
 from mcp_channels.protocol.versions import Revision
@@ -533,3 +535,21 @@ async def test_waiting_has_an_end() -> None:
 
     with pytest.raises(TimeoutError):
         await client.receive()
+
+
+@pytest.mark.usefixtures("rows")
+async def test_client_comes_with_the_token_it_was_given(site: Site) -> None:
+    user = await get_user_model().objects.acreate(username="ada")
+    token, secret = await sync_to_async(AccessToken.objects.issue)(user, "ci")
+
+    @site.tool
+    async def whose(context: Context) -> str:
+        return f"{context.user.get_username()} {context.token and context.token.pk}"
+
+    headers = [(b"x-other", b"1")]
+    async with site.client(token=secret, headers=headers) as client:
+        result = await client.call_tool("whose")
+
+    assert result["content"][0]["text"] == f"ada {token.pk}"
+    # What a test hands over stays as it is.
+    assert headers == [(b"x-other", b"1")]
